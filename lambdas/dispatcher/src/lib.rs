@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The stream Lambda: a batch of changed Task records in, commands on SQS out.
+//!
+//! Order of operations, which decides what a crash costs: send first, then mark QUEUED. A crash between
+//! the two sends twice, and the claim drops the second; the other order would lose a task. A record that
+//! cannot be run is marked FAILED with the reason and never fails the batch. What could not be sent is
+//! reported by its lowest sequence number, from which the mapping sends again.
+
+mod batch;
+mod handler;
+mod record;
+
+pub use handler::{Dispatcher, Tally};
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use stageline::aws::{Aws, Deployment, sdk_config};
+use stageline::{Clock, logging};
+
+/// Serves the Lambda runtime until it stops this process.
+///
+/// # Errors
+/// When the environment does not name a deployment, or the runtime cannot be reached.
+pub async fn serve() -> Result<(), Error> {
+    logging::init(logging::LogFormat::Json, "info");
+    let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
+    let aws = Aws::new(&sdk_config().await, &deployment);
+    let dispatcher = Dispatcher::new(aws, deployment, Clock::system());
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| {
+        let dispatcher = &dispatcher;
+        async move { Ok::<_, Error>(dispatcher.handle(event.payload).await) }
+    }))
+    .await
+}

@@ -1,0 +1,203 @@
+//! The handler: the same for the Lambda, the embedded stream pump and a repair pass.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lambda_events::event::dynamodb::Event;
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use futures::{StreamExt, stream};
+use stageline::aws::{Aws, AwsError, Deployment, Write};
+use stageline::protocol::command::Command;
+use stageline::protocol::dispatch::{Dispatch, Triage};
+use stageline::task::{Attempt, Status, TaskId};
+use stageline::{At, Clock, Rejection};
+use tracing::{error, info, warn};
+
+use crate::batch::{Ready, batches, lowest};
+use crate::record;
+
+/// AWS calls at once: enough to hide their latency, few enough not to throttle a small table.
+const CALLS_AT_ONCE: usize = 16;
+
+/// What the dispatcher has done since it started.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Batches handled.
+    pub invocations: AtomicU64,
+    /// Records seen.
+    pub records: AtomicU64,
+    /// Commands sent.
+    pub sent: AtomicU64,
+    /// Records marked FAILED.
+    pub rejected: AtomicU64,
+    /// Records left alone.
+    pub left: AtomicU64,
+}
+
+/// Sends commands for the records that are ready.
+#[derive(Debug)]
+pub struct Dispatcher {
+    aws: Aws,
+    deployment: Deployment,
+    clock: Clock,
+    tally: Tally,
+}
+
+impl Dispatcher {
+    /// A dispatcher for one deployment.
+    pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
+        Self { aws, deployment, clock, tally: Tally::default() }
+    }
+
+    /// What it has done since it started.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Handles one batch of stream records. The answer names the lowest sequence number that has to come
+    /// again; everything before it is done, and what is sent again is dropped by its claim.
+    pub async fn handle(&self, event: Event) -> DynamoDbEventResponse {
+        count(&self.tally.invocations, 1);
+        let decided = event.records.into_iter().map(|record| {
+            let sequence = record.change.sequence_number.clone();
+            let modes = &self.deployment.foreign_dispatch_modes;
+            (record::decide(record, &self.deployment.pools, modes), sequence)
+        });
+        let failed = self.carry_out(decided.collect()).await;
+        let lowest = lowest(failed.iter().filter_map(|(_, sequence)| sequence.clone()));
+        let mut response = DynamoDbEventResponse::default();
+        if !failed.is_empty() {
+            error!(records = failed.len(), from = lowest.as_deref(), "records to be delivered again");
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = lowest;
+            response.batch_item_failures.push(failure);
+        }
+        response
+    }
+
+    /// Carries out decisions that did not come from the stream.
+    ///
+    /// # Errors
+    /// The ids whose decision could not be carried out, each with the reason logged.
+    pub async fn repair(&self, decided: Vec<Triage>) -> Result<(), Vec<String>> {
+        let failed = self.carry_out(decided.into_iter().map(|triage| (triage, None)).collect()).await;
+        if failed.is_empty() { Ok(()) } else { Err(failed.into_iter().map(|(id, _)| id).collect()) }
+    }
+
+    async fn carry_out(&self, decided: Vec<(Triage, Option<String>)>) -> Vec<(String, Option<String>)> {
+        count(&self.tally.records, decided.len());
+        let now = self.clock.now();
+        let mut ready = Vec::new();
+        let mut writes = Vec::new();
+        for (triage, sequence) in decided {
+            match triage {
+                Triage::Leave(why) => {
+                    count(&self.tally.left, 1);
+                    tracing::debug!(why, "record left alone");
+                }
+                Triage::Send(dispatch) => ready.push(Ready { dispatch: *dispatch, sequence }),
+                Triage::Reject { .. } | Triage::RunAgain { .. } => writes.push((triage, sequence)),
+            }
+        }
+        let sends = stream::iter(batches(ready))
+            .map(|(queue, batch)| self.send(queue, batch, now))
+            .buffer_unordered(CALLS_AT_ONCE)
+            .concat();
+        let writes = stream::iter(writes)
+            .map(|(triage, sequence)| async move {
+                let failed = match triage {
+                    Triage::Reject { id, rejection } => self.reject(id, &rejection, now).await,
+                    Triage::RunAgain { id, attempt } => self.run_again(id, attempt, now).await,
+                    Triage::Leave(_) | Triage::Send(_) => None,
+                };
+                failed.map(|id| (id, sequence))
+            })
+            .buffer_unordered(CALLS_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect::<Vec<_>>();
+        let (mut failed, more) = futures::join!(sends, writes);
+        failed.extend(more);
+        failed
+    }
+
+    async fn send(&self, queue: String, batch: Vec<Ready>, now: At) -> Vec<(String, Option<String>)> {
+        let command =
+            |ready: &Ready| Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt);
+        let commands: Vec<_> = batch.iter().map(command).collect();
+        let answer = self.aws.queues.send(&queue, &commands).await;
+        let mut failed = Vec::new();
+        let mut sent = Vec::new();
+        for (ready, failure) in batch.into_iter().zip(answer.failures) {
+            let task = &ready.dispatch.task;
+            match failure {
+                None => sent.push(ready.dispatch),
+                Some(reason) => {
+                    error!(task.id = %task.id, attempt = %task.attempt, %queue, %reason, "command not sent");
+                    failed.push((task.id.to_string(), ready.sequence));
+                }
+            }
+        }
+        count(&self.tally.sent, sent.len());
+        stream::iter(sent)
+            .for_each_concurrent(CALLS_AT_ONCE, |dispatch| self.mark_queued(dispatch, now))
+            .await;
+        failed
+    }
+
+    /// A mark that fails costs nothing but the look of the record: the claim takes a PENDING task too.
+    async fn mark_queued(&self, dispatch: Dispatch, now: At) {
+        let task = &dispatch.task;
+        let (id, attempt, pool) = (&task.id, task.attempt, &dispatch.pool);
+        if task.status == Status::Queued {
+            info!(task.id = %id, %attempt, pool, "command sent again");
+            return;
+        }
+        match self.aws.tasks.mark_queued(task, now).await {
+            Ok(Write::Applied | Write::AlreadyApplied) => info!(task.id = %id, %attempt, pool, "queued"),
+            Ok(Write::Fenced) => info!(task.id = %id, %attempt, pool, "sent, and already further"),
+            Ok(Write::NotFound) => info!(task.id = %id, %attempt, pool, "sent, and already deleted"),
+            Err(error) => warn!(task.id = %id, %attempt, pool, %error, "sent, but not marked QUEUED"),
+        }
+    }
+
+    async fn reject(&self, id: String, rejection: &Rejection, now: At) -> Option<String> {
+        match self.aws.tasks.reject(&id, rejection, now).await {
+            Ok(Write::Applied | Write::AlreadyApplied) => {
+                count(&self.tally.rejected, 1);
+                warn!(task.id = %id, code = %rejection.code, reason = %rejection.message, "record rejected");
+                None
+            }
+            Ok(Write::Fenced | Write::NotFound) => {
+                info!(task.id = %id, code = %rejection.code, "record to be rejected has moved on");
+                None
+            }
+            Err(error) => {
+                error!(task.id = %id, %error, code = %rejection.code, "rejection not written");
+                Self::deliver_again(id, &error)
+            }
+        }
+    }
+
+    async fn run_again(&self, id: TaskId, attempt: Attempt, now: At) -> Option<String> {
+        match self.aws.tasks.run_again(&id, attempt, now).await {
+            Ok(answer) => {
+                info!(task.id = %id, %attempt, ?answer, "asked to run again");
+                None
+            }
+            Err(error) => {
+                error!(task.id = %id, %attempt, %error, "new run not written");
+                Self::deliver_again(id.to_string(), &error)
+            }
+        }
+    }
+
+    /// Whether a failed write is worth another delivery. A write that DynamoDB finds invalid stays so: it
+    /// would only block the shard, so it is logged and left to the repair pass.
+    fn deliver_again(id: String, error: &AwsError) -> Option<String> {
+        let invalid = matches!(error, AwsError::Refused { code, .. } if code == "ValidationException");
+        (!invalid).then_some(id)
+    }
+}
+
+fn count(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(by as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,54 @@
+//! The SDK's configuration and clients, one way for every binary.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use super::{Deployment, StagesTable, TasksTable, WorkQueues, WorkersTable};
+
+/// Loads region, credentials and endpoint the standard way (environment, profile, role).
+///
+/// The HTTP client runs on rustls with ring, which compiles in a fraction of the time of aws-lc and keeps
+/// the Lambda small. The default region is `us-east-1`, so that an emulator needs no region.
+pub async fn sdk_config() -> SdkConfig {
+    let http =
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let region =
+        aws_config::meta::region::RegionProviderChain::default_provider().or_else(Region::new("us-east-1"));
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .region(region)
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).build())
+        .load()
+        .await
+}
+
+/// The tables and queues of one deployment.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// The `tasks` table.
+    pub tasks: TasksTable,
+    /// The `stages` table.
+    pub stages: StagesTable,
+    /// The workers' part of the `control` table.
+    pub workers: WorkersTable,
+    /// The queues.
+    pub queues: WorkQueues,
+}
+
+impl Aws {
+    /// Clients for `deployment`.
+    pub fn new(config: &SdkConfig, deployment: &Deployment) -> Self {
+        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        Self {
+            tasks: TasksTable::new(dynamodb.clone(), deployment.tasks_table.clone()),
+            stages: StagesTable::new(dynamodb.clone(), deployment.stages_table.clone()),
+            workers: WorkersTable::new(dynamodb, deployment.control_table.clone()),
+            queues: WorkQueues::new(aws_sdk_sqs::Client::new(config)),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use super::*;
+use crate::Code;
+
+#[test]
+fn every_event_leads_to_one_state() {
+    for event in Event::ALL {
+        let mut targets: Vec<_> = Status::ALL.into_iter().filter_map(|s| s.next(event).ok()).collect();
+        targets.dedup();
+        assert_eq!(targets, [target_of(event)], "{event:?}");
+    }
+}
+
+#[test]
+fn a_claims_condition_holds_exactly_the_states_of_the_table() {
+    let update = claim(Attempt(2), &"w".parse().unwrap(), At::from_millis(0));
+    let named: Vec<_> = Status::ALL
+        .into_iter()
+        .filter(|status| {
+            let condition = update.condition();
+            let list = condition.split(" IN (").nth(1).unwrap().split(')').next().unwrap();
+            list.split(", ").any(|p| update.values[p] == AttributeValue::S(status.as_str().into()))
+        })
+        .collect();
+    assert_eq!(named, Status::sources(Event::Claimed).collect::<Vec<_>>());
+}
+
+#[test]
+fn only_the_first_attempt_may_be_absent() {
+    let worker = "w".parse().unwrap();
+    let first = claim(Attempt(0), &worker, At::from_millis(0)).condition();
+    let second = claim(Attempt(1), &worker, At::from_millis(0)).condition();
+    assert!(first.contains("attribute_not_exists(#attempt)"), "{first}");
+    assert!(!second.contains("attribute_not_exists(#attempt)"), "{second}");
+}
+
+#[test]
+fn a_full_history_loses_its_oldest_entry() {
+    let mut task = Task::new("t".parse().unwrap());
+    let entries = |from: i64| (from..from + 50).map(|n| entry(At::from_millis(n), Status::Queued, "x", None));
+    task.history = Some(entries(0).collect());
+    let update = mark_queued(&task, At::from_millis(50));
+    let placeholder = update.sets.iter().find_map(|s| s.strip_prefix("#history = ")).unwrap();
+    let history: Vec<HistoryEntry> =
+        serde_dynamo::from_attribute_value(update.values[placeholder].clone()).unwrap();
+    assert_eq!(history.len(), HISTORY_ITEMS);
+    assert_eq!((history[0].at, history[49].at), (At::from_millis(1), At::from_millis(50)));
+}
+
+#[test]
+fn nothing_of_a_record_is_part_of_an_expressions_text() {
+    let rejection = Rejection::new(Code::RecordMalformed, "SET x = :evil");
+    let update = reject(&rejection, At::from_millis(0));
+    assert!(!update.update().contains("evil") && !update.condition().contains("evil"));
+}

@@ -1,0 +1,152 @@
+//! The queues: commands out, commands in, acknowledgements, always in batches of ten.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
+};
+
+use super::AwsError;
+use crate::protocol::command::Command;
+
+/// Entries SQS takes in one batch.
+pub const BATCH_ITEMS: usize = 10;
+
+/// A message from a queue.
+#[derive(Clone, Debug)]
+pub struct ReceivedCommand {
+    /// Its body, which may be no command at all.
+    pub body: String,
+    /// What deletes it.
+    pub receipt_handle: String,
+}
+
+/// What became of a batch of sends.
+#[derive(Debug)]
+pub struct SentBatch {
+    /// For each command in order: nothing, or why it was not sent.
+    pub failures: Vec<Option<String>>,
+}
+
+/// The queues, by address.
+#[derive(Clone, Debug)]
+pub struct WorkQueues {
+    client: Client,
+}
+
+impl WorkQueues {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Sends at most ten commands to one queue. A failed call fails each of them.
+    pub async fn send(&self, queue_url: &str, commands: &[Command]) -> SentBatch {
+        debug_assert!(commands.len() <= BATCH_ITEMS);
+        let entry = |(index, command): (usize, &Command)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(command.to_body())
+                .build()
+                .map_err(|e| AwsError::Unreadable { call: SEND, reason: e.to_string() })
+        };
+        let entries = commands.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
+        let sent = match entries {
+            Ok(entries) => self
+                .client
+                .send_message_batch()
+                .queue_url(queue_url)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|e| AwsError::from_sdk(SEND, e)),
+            Err(error) => Err(error),
+        };
+        let mut failures = vec![Some("SQS did not answer for this entry".to_owned()); commands.len()];
+        match sent {
+            Ok(output) => {
+                for done in output.successful() {
+                    set(&mut failures, done.id(), None);
+                }
+                for failed in output.failed() {
+                    let why = format!("{}: {}", failed.code(), failed.message().unwrap_or("no message"));
+                    set(&mut failures, failed.id(), Some(why));
+                }
+            }
+            Err(error) => failures.fill(Some(error.to_string())),
+        }
+        SentBatch { failures }
+    }
+
+    /// Waits up to `wait` (20 s at most) for up to `most` messages, which stay invisible for `visibility`.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn receive(
+        &self,
+        queue_url: &str,
+        most: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<ReceivedCommand>, AwsError> {
+        let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
+        let output = self
+            .client
+            .receive_message()
+            .queue_url(queue_url)
+            .max_number_of_messages(i32::try_from(most.clamp(1, BATCH_ITEMS)).unwrap_or(1))
+            .wait_time_seconds(seconds(wait).min(20))
+            .visibility_timeout(seconds(visibility))
+            .send()
+            .await
+            .map_err(|e| AwsError::from_sdk("ReceiveMessage", e))?;
+        let messages = output.messages.unwrap_or_default();
+        Ok(messages
+            .into_iter()
+            .filter_map(|m| Some(ReceivedCommand { body: m.body?, receipt_handle: m.receipt_handle? }))
+            .collect())
+    }
+
+    /// Deletes at most ten messages. What fails comes back and is dropped by its claim.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn delete(&self, queue_url: &str, handles: &[String]) -> Result<(), AwsError> {
+        const CALL: &str = "DeleteMessageBatch";
+        let entry = |(index, handle): (usize, &String)| {
+            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(handle).build()
+        };
+        let entries = handles.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
+        let sent = self.client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries));
+        sent.send().await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
+    }
+
+    /// Hands at most ten messages back: others can take them at once.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn hand_back(&self, queue_url: &str, handles: &[String]) -> Result<(), AwsError> {
+        const CALL: &str = "ChangeMessageVisibilityBatch";
+        let entry = |(index, handle): (usize, &String)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(handle)
+                .visibility_timeout(0)
+                .build()
+        };
+        let entries = handles.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
+        let sent =
+            self.client.change_message_visibility_batch().queue_url(queue_url).set_entries(Some(entries));
+        sent.send().await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
+    }
+}
+
+const SEND: &str = "SendMessageBatch";
+
+fn set(failures: &mut [Option<String>], id: &str, failure: Option<String>) {
+    if let Some(slot) = id.parse::<usize>().ok().and_then(|index| failures.get_mut(index)) {
+        *slot = failure;
+    }
+}

@@ -1,0 +1,124 @@
+//! Stable error codes: what a record, a log line and the command line call a failure.
+//!
+//! A code never changes its meaning. `docs/errors.md` has a section for each (a test compares).
+
+use std::fmt;
+
+use serde::Serialize;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
+        /// The kinds of failure a Task record can carry.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Code] = &[$(Code::$variant,)+];
+
+            /// The code as records and documents write it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// An attribute has the wrong type or an unreadable value.
+    RecordMalformed = "RECORD_MALFORMED",
+    /// The record, or one attribute of it, is larger than allowed.
+    RecordTooLarge = "RECORD_TOO_LARGE",
+    /// The `id` is empty, too long or has characters that no file name should have.
+    IdInvalid = "ID_INVALID",
+    /// The `target` is not one to five segments of letters, digits, `-`, `_` and `.`.
+    TargetInvalid = "TARGET_INVALID",
+    /// No pool takes the `target`.
+    TargetUnroutable = "TARGET_UNROUTABLE",
+    /// There is no engine of that name.
+    EngineUnknown = "ENGINE_UNKNOWN",
+    /// The engine needs an attribute that the record lacks, or cannot use one that it has.
+    EngineInputInvalid = "ENGINE_INPUT_INVALID",
+    /// The engine's program is not installed on the worker.
+    EngineMissing = "ENGINE_MISSING",
+    /// The `command` is empty or its quoting is broken.
+    CommandInvalid = "COMMAND_INVALID",
+    /// The worker's configuration does not allow this program.
+    CommandNotAllowed = "COMMAND_NOT_ALLOWED",
+    /// A path is absolute, climbs with `..` or leaves the inputs folder.
+    PathUnsafe = "PATH_UNSAFE",
+    /// A script or input file does not exist in the worker's inputs folder.
+    InputMissing = "INPUT_MISSING",
+    /// The process could not be started.
+    SpawnFailed = "SPAWN_FAILED",
+    /// The process ended with a non-zero exit code.
+    ExitNonZero = "EXIT_NON_ZERO",
+    /// The process was ended by a signal.
+    ExitSignal = "EXIT_SIGNAL",
+    /// LAMMPS reported an error in its input or its run.
+    LammpsError = "LAMMPS_ERROR",
+    /// LAMMPS ended without an error, with fewer steps than planned.
+    LammpsIncomplete = "LAMMPS_INCOMPLETE",
+    /// The task ran longer than its `timeoutSeconds`.
+    TimedOut = "TIMED_OUT",
+    /// The worker was stopped while the task ran.
+    Interrupted = "INTERRUPTED",
+    /// The worker failed in a way that is not the task's doing.
+    WorkerFault = "WORKER_FAULT",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why a record cannot be run: a stable code and a sentence that says what, where and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Rejection {
+    /// The stable code.
+    pub code: Code,
+    /// What is wrong, where, and what to do about it.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A rejection with its message bounded, since parts of it come from the record.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        const LONGEST_BYTES: usize = 1_000;
+        let mut message = message.into();
+        if message.len() > LONGEST_BYTES {
+            message.truncate(message.floor_char_boundary(LONGEST_BYTES));
+            message.push('…');
+        }
+        Self { code, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_section_in_the_documentation() {
+        let page = include_str!("../../docs/errors.md");
+        for code in Code::ALL {
+            assert!(page.contains(&format!("### {code}\n")), "docs/errors.md lacks {code}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_message_is_bounded_at_a_character() {
+        let rejection = Rejection::new(Code::RecordMalformed, "é".repeat(10_000));
+        assert!(rejection.message.len() < 1_010 && rejection.message.ends_with('…'));
+    }
+}

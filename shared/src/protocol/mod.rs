@@ -1,0 +1,8 @@
+//! What the protocol decides, without I/O: every function takes what is known and the present moment,
+//! and says what to do.
+
+pub mod claim;
+pub mod command;
+pub mod dispatch;
+pub mod outcome;
+pub mod pools;

@@ -1,0 +1,24 @@
+//! What a Task record is: its attributes, their types and what is valid.
+
+mod fields;
+mod ids;
+mod outcome;
+mod priority;
+mod record;
+mod stage;
+mod status;
+mod target;
+mod validate;
+
+pub use fields::{
+    Artifact, DependencyFailure, HISTORY_ITEMS, HistoryEntry, Input, Resources, RetryPolicy, RetryStrategy,
+    StatusReason,
+};
+pub use ids::{Attempt, LONGEST_ID_BYTES, TaskId, WorkerId};
+pub use outcome::{ErrorDetails, ErrorKind};
+pub use priority::{Lane, Priority};
+pub use record::{Item, Task};
+pub use stage::{Stage, StageStatus};
+pub use status::{DispatchStatus, Event, IllegalTransition, Status};
+pub use target::{Target, TargetPattern};
+pub use validate::{ENGINES, parse_argv, relative_path};

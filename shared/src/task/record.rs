@@ -1,0 +1,211 @@
+//! The Task record: every attribute of the `tasks` table.
+//!
+//! What the system does not know is kept in [`Task::other`] and never written back, so a dashboard's own
+//! attributes stay as they are. A `null` counts as an absent attribute.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::fields::{distinct, map_or_json, null_is_default};
+use super::{
+    Artifact, Attempt, DependencyFailure, DispatchStatus, ErrorDetails, HistoryEntry, Input, Priority,
+    Resources, RetryPolicy, Status, StatusReason, Target, TaskId, WorkerId,
+};
+use crate::{At, Code, Rejection};
+
+/// A DynamoDB item as the SDK holds it.
+pub type Item = HashMap<String, AttributeValue>;
+
+macro_rules! task_record {
+    ($($(#[$meta:meta])* $name:ident: Option<$type:ty>,)+) => {
+        /// One Task record. The groups: what was asked for, then what the system writes.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct Task {
+            /// The key.
+            pub id: TaskId,
+            /// Where the task is; absent means PENDING.
+            #[serde(default, deserialize_with = "null_is_default")]
+            pub status: Status,
+            /// How many times it was claimed; absent means never.
+            #[serde(default, deserialize_with = "null_is_default")]
+            pub attempt: Attempt,
+            /// Where it wants to run.
+            #[serde(default, deserialize_with = "null_is_default")]
+            pub target: Target,
+            /// How urgent it is.
+            #[serde(default, deserialize_with = "null_is_default")]
+            pub priority: Priority,
+            $(
+                $(#[$meta])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$type>,
+            )+
+            /// Attributes the system does not know.
+            #[serde(flatten)]
+            pub other: BTreeMap<String, Value>,
+        }
+
+        impl Task {
+            /// A record with nothing but its id.
+            pub fn new(id: TaskId) -> Self {
+                Self {
+                    id,
+                    status: Status::default(),
+                    attempt: Attempt::default(),
+                    target: Target::default(),
+                    priority: Priority::default(),
+                    $($name: None,)+
+                    other: BTreeMap::new(),
+                }
+            }
+        }
+    };
+}
+
+task_record! {
+    /// Whose task it is.
+    account_id: Option<String>,
+    /// What kind of task it is, for people.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Which engine runs it; absent means `command`.
+    engine: Option<String>,
+    /// The command line of the `command` engine, split into words without a shell.
+    command: Option<String>,
+    /// The engine's input file, below the worker's inputs folder.
+    script: Option<String>,
+    /// The engine's parameters.
+    #[serde(deserialize_with = "map_or_json")]
+    params: Option<Map<String, Value>>,
+    /// Further files the engine needs.
+    inputs: Option<Vec<Input>>,
+    /// A sentence for people.
+    description: Option<String>,
+    /// How it is tried again.
+    retry: Option<RetryPolicy>,
+    /// The longest an attempt may run, in seconds.
+    timeout_seconds: Option<u64>,
+    /// Not to be started before.
+    #[serde(alias = "scheduledTime")]
+    not_before: Option<At>,
+    /// Tasks that must be done before.
+    depends_on: Option<Vec<TaskId>>,
+    /// What becomes of it when one of those does not complete.
+    on_dependency_failure: Option<DependencyFailure>,
+    /// The workflow it belongs to.
+    workflow_id: Option<String>,
+    /// Two tasks with the same key are one.
+    idempotency_key: Option<String>,
+    /// Whether an earlier result of the same inputs may stand in.
+    cache: Option<Value>,
+    /// Tasks with the same key share a limit.
+    concurrency_key: Option<String>,
+    /// What it takes of its worker.
+    resources: Option<Resources>,
+    /// The client's own data: a map, or a string that may hold JSON.
+    metadata: Option<Value>,
+    /// What the reference dashboard shows of the dispatch.
+    dispatch_status: Option<DispatchStatus>,
+    /// When the record was made.
+    created_at: Option<At>,
+    /// When the record was last changed.
+    updated_at: Option<At>,
+    /// When its command went onto a queue.
+    queued_at: Option<At>,
+    /// When its latest attempt began.
+    started_at: Option<At>,
+    /// When it ended.
+    completed_at: Option<At>,
+    /// When it is expected to end.
+    estimated_completion_at: Option<At>,
+    /// Why it is in its state.
+    status_reason: Option<StatusReason>,
+    /// Attempts that failed.
+    failures: Option<u32>,
+    /// Attempts that were interrupted; they are not failures.
+    interruptions: Option<u32>,
+    /// The worker of its latest attempt.
+    worker_node_id: Option<WorkerId>,
+    /// Its last transitions, oldest first.
+    history: Option<Vec<HistoryEntry>>,
+    /// What the engine found.
+    result: Option<Value>,
+    /// What went wrong, for people.
+    error_message: Option<String>,
+    /// What went wrong, for programs.
+    error_details: Option<ErrorDetails>,
+    /// The end of the standard output.
+    stdout: Option<String>,
+    /// The end of the standard error.
+    stderr: Option<String>,
+    /// A client's own output attribute; kept.
+    output: Option<Value>,
+    /// The files it left.
+    artifacts: Option<Vec<Artifact>>,
+    /// Tasks it still waits for.
+    waiting_on: Option<Vec<TaskId>>,
+    /// The partition of the index of waiting tasks.
+    due_key: Option<String>,
+    /// Somebody asked for its end.
+    cancel_requested: Option<bool>,
+    /// Somebody asked to hold it.
+    pause_requested: Option<bool>,
+    /// Other tasks wait for it.
+    has_dependents: Option<bool>,
+    /// The reference dashboard's pointer to a stage; kept.
+    current_stage_id: Option<String>,
+    /// When DynamoDB may delete it, in seconds since 1970.
+    expires_at: Option<i64>,
+}
+
+impl Task {
+    /// Reads an item of the `tasks` table.
+    ///
+    /// # Errors
+    /// [`Code::RecordMalformed`] with the attribute's name and what was expected of it.
+    pub fn from_item(item: Item) -> Result<Self, Rejection> {
+        let value: Value = serde_dynamo::from_item(item)
+            .map_err(|e| Rejection::new(Code::RecordMalformed, format!("unreadable item: {e}")))?;
+        Self::from_json(value)
+    }
+
+    /// Reads the record's JSON, as the API and the stream carry it.
+    ///
+    /// # Errors
+    /// [`Code::RecordMalformed`] with the attribute's name and what was expected of it.
+    pub fn from_json(value: Value) -> Result<Self, Rejection> {
+        let mut task: Task = serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let message = match path.as_str() {
+                "." => error.inner().to_string(),
+                _ => format!("attribute `{path}`: {}", error.inner()),
+            };
+            Rejection::new(Code::RecordMalformed, message)
+        })?;
+        for ids in [&mut task.depends_on, &mut task.waiting_on].into_iter().flatten() {
+            distinct(ids);
+        }
+        Ok(task)
+    }
+
+    /// The item to put into the `tasks` table.
+    ///
+    /// # Errors
+    /// When a value has no DynamoDB form, such as a number beyond its range.
+    pub fn to_item(&self) -> Result<Item, serde_dynamo::Error> {
+        serde_dynamo::to_item(self)
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &str {
+        self.engine.as_deref().unwrap_or("command")
+    }
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

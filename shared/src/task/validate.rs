@@ -1,0 +1,163 @@
+//! What a record must fulfil beyond the types of its attributes. Everything in it is hostile.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Task;
+use crate::{Code, Rejection};
+
+/// The engines this version knows. A worker refuses the ones it does not carry.
+pub const ENGINES: &[&str] = &["command", "demo", "lammps"];
+
+/// `params` as JSON; DynamoDB's whole item may have 400 KB, and updates are charged by the whole item.
+const LARGEST_PARAMS_BYTES: usize = 100 * 1024;
+const LARGEST_COMMAND_BYTES: usize = 16 * 1024;
+const LARGEST_TEXT_BYTES: usize = 1024;
+const MOST_INPUTS: usize = 100;
+const MOST_DEPENDENCIES: usize = 100;
+const LONGEST_TIMEOUT_SECONDS: u64 = 366 * 24 * 3600;
+
+impl Task {
+    /// Checks what the types do not say: known engine, what that engine needs, safe paths, sizes.
+    ///
+    /// # Errors
+    /// The first violation, with its code and what to do.
+    pub fn validate(&self) -> Result<(), Rejection> {
+        self.check_sizes()?;
+        if let Some(script) = &self.script {
+            relative_path("script", script)?;
+        }
+        for input in self.inputs.iter().flatten() {
+            relative_path("inputs", input.path())?;
+            if !input.source().contains("://") {
+                relative_path("inputs", input.source())?;
+            }
+        }
+        if let Some(timeout) = self.timeout_seconds
+            && !(1..=LONGEST_TIMEOUT_SECONDS).contains(&timeout)
+        {
+            return Err(Rejection::new(
+                Code::RecordMalformed,
+                format!("attribute `timeoutSeconds`: {timeout} is not 1 to {LONGEST_TIMEOUT_SECONDS}"),
+            ));
+        }
+        match self.engine() {
+            "command" => self.command_line().map(drop),
+            "lammps" if self.script.is_none() => Err(Rejection::new(
+                Code::EngineInputInvalid,
+                "engine \"lammps\" needs `script`, the path of its input file below the inputs folder",
+            )),
+            engine if ENGINES.contains(&engine) => Ok(()),
+            engine => Err(Rejection::new(
+                Code::EngineUnknown,
+                format!("there is no engine {engine:?}; use one of {}", ENGINES.join(", ")),
+            )),
+        }
+    }
+
+    /// The words of `command`.
+    ///
+    /// # Errors
+    /// [`Code::CommandInvalid`] when it is absent, empty or badly quoted.
+    pub fn command_line(&self) -> Result<Vec<String>, Rejection> {
+        let command = self.command.as_deref().ok_or_else(|| {
+            Rejection::new(
+                Code::CommandInvalid,
+                "engine \"command\" needs `command`, such as \"echo hello\" \
+                 (or name another engine in `engine`)",
+            )
+        })?;
+        parse_argv(command)
+    }
+
+    fn check_sizes(&self) -> Result<(), Rejection> {
+        let too_large = |what: &str, found: usize, limit: usize| {
+            Rejection::new(
+                Code::RecordTooLarge,
+                format!("`{what}` has {found}, more than {limit}; put large data into a file"),
+            )
+        };
+        if let Some(params) = &self.params {
+            // A map of JSON values always has a JSON text.
+            let bytes = serde_json::to_vec(params).map_or(usize::MAX, |json| json.len());
+            if bytes > LARGEST_PARAMS_BYTES {
+                return Err(too_large("params", bytes, LARGEST_PARAMS_BYTES));
+            }
+        }
+        let texts = [
+            ("command", &self.command, LARGEST_COMMAND_BYTES),
+            ("script", &self.script, LARGEST_TEXT_BYTES),
+            ("accountId", &self.account_id, LARGEST_TEXT_BYTES),
+            ("type", &self.kind, LARGEST_TEXT_BYTES),
+            ("engine", &self.engine, LARGEST_TEXT_BYTES),
+            ("workflowId", &self.workflow_id, LARGEST_TEXT_BYTES),
+            ("idempotencyKey", &self.idempotency_key, LARGEST_TEXT_BYTES),
+            ("concurrencyKey", &self.concurrency_key, LARGEST_TEXT_BYTES),
+        ];
+        for (what, text, limit) in texts {
+            let bytes = text.as_ref().map_or(0, String::len);
+            if bytes > limit {
+                return Err(too_large(what, bytes, limit));
+            }
+        }
+        // DynamoDB refuses an empty string as an index key, and `accountId` is one.
+        if self.account_id.as_deref() == Some("") {
+            return Err(Rejection::new(
+                Code::RecordMalformed,
+                "attribute `accountId`: an empty string; leave it out or name the account",
+            ));
+        }
+        let counts = [
+            ("inputs", self.inputs.as_ref().map_or(0, Vec::len), MOST_INPUTS),
+            ("dependsOn", self.depends_on.as_ref().map_or(0, Vec::len), MOST_DEPENDENCIES),
+        ];
+        for (what, count, limit) in counts {
+            if count > limit {
+                return Err(too_large(what, count, limit));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Splits a command line into its words by the quoting rules of a POSIX shell, without one: nothing is
+/// expanded, and `;`, `|` and `$` are ordinary characters.
+///
+/// # Errors
+/// [`Code::CommandInvalid`] when there is no word, a quote is open, or a NUL is in it.
+pub fn parse_argv(command: &str) -> Result<Vec<String>, Rejection> {
+    let reject = |why: &str| {
+        Rejection::new(Code::CommandInvalid, format!("`command` {why}: {:?}", shortened(command)))
+    };
+    if command.contains('\0') {
+        return Err(reject("holds a NUL character"));
+    }
+    let words = shlex::split(command).ok_or_else(|| reject("has an open quote"))?;
+    match words.first() {
+        None => Err(reject("is empty")),
+        Some(program) if program.is_empty() => Err(reject("names no program")),
+        Some(_) => Ok(words),
+    }
+}
+
+/// A path that stays below the folder it is joined to.
+///
+/// # Errors
+/// [`Code::PathUnsafe`] when it is empty, absolute, climbs or holds a NUL.
+pub fn relative_path(attribute: &str, text: &str) -> Result<PathBuf, Rejection> {
+    let path = Path::new(text);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if text.is_empty() || text.contains('\0') || !plain || path.file_name().is_none() {
+        return Err(Rejection::new(
+            Code::PathUnsafe,
+            format!(
+                "`{attribute}` {:?} must be a path below the inputs folder: not absolute and without `..`",
+                shortened(text)
+            ),
+        ));
+    }
+    Ok(path.components().filter(|part| matches!(part, Component::Normal(_))).collect())
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(200)]
+}
