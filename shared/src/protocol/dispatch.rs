@@ -77,7 +77,8 @@ pub fn triage(key: &str, image: Value, cause: Cause<'_>, pools: &Pools, foreign_
         Cause::Modify { old } => {
             let ready = matches!(status, Some("PENDING" | "RETRYING"));
             let ended = matches!(status, Some("COMPLETED" | "FAILED" | "CANCELLED" | "TIMED_OUT"));
-            if ended && wanted == Some("PENDING") {
+            // The change itself must ask: a task that ended before it was dispatched still says PENDING.
+            if ended && wanted == Some("PENDING") && text(old, "dispatchStatus") != wanted {
                 return run_again(key, image);
             }
             if !ready || text(old, "status") == status {
@@ -203,6 +204,13 @@ mod tests {
             let triage = on(image(new, wanted), Cause::Modify { old: &old });
             assert_eq!(kind(&triage), expected, "{new} {wanted}");
         }
+    }
+
+    #[test]
+    fn a_task_that_ended_before_it_was_dispatched_does_not_run_again_by_a_later_edit() {
+        let image = |status: &str| json!({"id": "t", "command": "true", "status": status, "dispatchStatus": "PENDING"});
+        let old = image("PENDING");
+        assert_eq!(kind(&on(image("CANCELLED"), Cause::Modify { old: &old })), "leave");
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! Deletes messages in batches of ten: an acknowledgement that is lost or late costs one duplicate, which
+//! its claim drops.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use stageline::aws::{BATCH_ITEMS, WorkQueues};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+/// How long the first handle of a batch waits for others. Far below the visibility timeout.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A message on its queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub queue_url: String,
+    pub receipt_handle: String,
+}
+
+/// Where handles go to be deleted.
+#[derive(Clone)]
+pub(crate) struct Acknowledger(mpsc::Sender<Handle>);
+
+impl Acknowledger {
+    /// The sender, and the task that deletes until the last sender is gone.
+    pub fn start(queues: WorkQueues) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(1024);
+        (Self(sender), tokio::spawn(delete_all(queues, receiver)))
+    }
+
+    /// Hands a message over to be deleted.
+    pub async fn delete(&self, handle: Handle) {
+        // The receiver lives as long as any sender.
+        let _gone = self.0.send(handle).await;
+    }
+}
+
+async fn delete_all(queues: WorkQueues, mut receiver: mpsc::Receiver<Handle>) {
+    let mut waiting: HashMap<String, Vec<String>> = HashMap::new();
+    while let Some(first) = receiver.recv().await {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let mut next = Some(first);
+        while let Some(handle) = next.take() {
+            let batch = waiting.entry(handle.queue_url.clone()).or_default();
+            batch.push(handle.receipt_handle);
+            if batch.len() == BATCH_ITEMS {
+                let full = std::mem::take(batch);
+                flush(&queues, &handle.queue_url, &full).await;
+            }
+            next = timeout_at(deadline, receiver.recv()).await.ok().flatten();
+        }
+        for (queue_url, batch) in waiting.drain() {
+            if !batch.is_empty() {
+                flush(&queues, &queue_url, &batch).await;
+            }
+        }
+    }
+}
+
+async fn flush(queues: &WorkQueues, queue_url: &str, handles: &[String]) {
+    if let Err(error) = queues.delete(queue_url, handles).await {
+        warn!(%error, messages = handles.len(), "messages not deleted; their claims will drop them");
+    }
+}

@@ -1,0 +1,143 @@
+//! One attempt: claim, run, end, acknowledge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stageline::aws::{Claimed, Leavings, Retry, Write};
+use stageline::protocol::claim::{Refused, refused};
+use stageline::protocol::command::Command;
+use stageline::protocol::outcome::{Failure, Outcome, decide};
+use stageline::task::{Task, TaskId};
+use stageline::{Code, Rejection};
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use crate::acknowledge::{Acknowledger, Handle};
+use crate::engines::Execution;
+use crate::progress::Reporter;
+use crate::worker::Shared;
+use crate::{child, engines};
+
+/// How long the end of an attempt is tried to be written before it is left to the rescue.
+const WRITE_TRIES: u32 = 40;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Handles one command from a queue to its end.
+pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, acknowledger: Acknowledger) {
+    let span = info_span!("attempt", task.id = %command.task_id, attempt = %command.attempt.next(), worker.id = %shared.id);
+    async {
+        let now = shared.clock.now();
+        match shared.aws.tasks.claim(&command.task_id, command.attempt, &shared.id, now).await {
+            Ok(Claimed::Won(task)) => {
+                shared.running.begin(task.id.clone(), now, handle);
+                perform(&shared, &task).await;
+                if let Some(handle) = shared.running.end(&task.id) {
+                    acknowledger.delete(handle).await;
+                }
+            }
+            Ok(Claimed::WonUnreadable(rejection)) => {
+                end_unreadable(&shared, &command, &rejection).await;
+                acknowledger.delete(handle).await;
+            }
+            Ok(Claimed::Refused(current)) => match refused(current.as_deref(), command.attempt) {
+                Refused::Delete(why) => {
+                    info!(why, "claim refused, message deleted");
+                    acknowledger.delete(handle).await;
+                }
+                Refused::Leave(why) => debug!(why, "claim refused, message left"),
+            },
+            Err(error) => warn!(%error, "claim failed, message left"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn perform(shared: &Shared, task: &Task) {
+    info!(engine = task.engine(), "claimed");
+    let (outcome, left) = execute(shared, task).await;
+    let now = shared.clock.now();
+    let decision = decide(outcome, task, now);
+    let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
+    info!(event = ?decision.event, code, "attempt over");
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..WRITE_TRIES {
+        match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
+            Ok(Write::Applied | Write::AlreadyApplied) => return,
+            Ok(Write::Fenced) => return warn!("outcome not written: the task has moved on"),
+            Ok(Write::NotFound) => return warn!("outcome not written: the task was deleted"),
+            Err(error) if error.retry() == Retry::Later => {
+                warn!(%error, "outcome not written, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                // What the engine left may be the reason (a value that DynamoDB does not take).
+                error!(%error, "outcome not written");
+                return end_with_fault(shared, task, &error.to_string()).await;
+            }
+        }
+    }
+    error!("outcome not written, given up; the task stays RUNNING until it is rescued");
+}
+
+async fn execute(shared: &Shared, task: &Task) -> (Outcome, Leavings) {
+    let execution = match engines::prepare(shared, task) {
+        Ok(execution) => execution,
+        Err(failure) => return (Outcome::Failed(failure), Leavings::default()),
+    };
+    let reporter = Reporter::start(task, shared.aws.stages.clone(), shared.clock.clone());
+    let limit = task.timeout_seconds.map(Duration::from_secs);
+    let (outcome, left) = match execution {
+        Execution::Inline(run) => (run_inline(run, &reporter, shared, limit).await, Leavings::default()),
+        Execution::Child(plan) => child::run(plan, task, shared, &reporter, limit).await,
+    };
+    reporter.finish(matches!(outcome, Outcome::Succeeded { .. })).await;
+    (outcome, left)
+}
+
+async fn run_inline(
+    run: engines::InlineRun,
+    reporter: &Reporter,
+    shared: &Shared,
+    limit: Option<Duration>,
+) -> Outcome {
+    let seconds = limit.unwrap_or(Duration::MAX);
+    tokio::select! {
+        outcome = run(reporter.sink()) => outcome,
+        () = shared.stop.cancelled() => Outcome::Interrupted,
+        () = tokio::time::sleep(seconds) => Outcome::TimedOut { seconds: seconds.as_secs() },
+    }
+}
+
+/// The claim was won, but the record it returned cannot be read: somebody edited it after it was sent.
+async fn end_unreadable(shared: &Shared, command: &Command, rejection: &Rejection) {
+    let mut task = Task::new(command.task_id.clone());
+    task.attempt = command.attempt.next();
+    let failure = Failure::fatal(rejection.code, rejection.message.clone());
+    end_minimally(shared, &task, Outcome::Failed(failure)).await;
+}
+
+async fn end_with_fault(shared: &Shared, task: &Task, reason: &str) {
+    let mut minimal = Task::new(task.id.clone());
+    (minimal.attempt, minimal.failures) = (task.attempt, task.failures);
+    let message = format!("the outcome could not be written: {reason}");
+    end_minimally(shared, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await;
+}
+
+async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) {
+    let now = shared.clock.now();
+    let decision = decide(outcome, task, now);
+    let left = Leavings::default();
+    match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
+        Ok(answer) => warn!(?answer, "ended without its outcome"),
+        Err(error) => error!(%error, "not ended; the task stays RUNNING until it is rescued"),
+    }
+}
+
+/// The folder of one attempt, below the worker's.
+pub(crate) fn job_dir(shared: &Shared, task: &Task) -> std::path::PathBuf {
+    // Ids are parsed: no separators, no leading dot. A colon is unusual in file names and stays out.
+    let folder = |id: &TaskId| id.as_str().replace(':', "_");
+    shared.config.work_dir.join(folder(&task.id)).join(task.attempt.to_string())
+}

@@ -1,0 +1,167 @@
+//! What a child prints: bounded lines for the engine's reader, a bounded tail for the record, and the
+//! whole as a file up to a limit. However much a child prints, memory stays the same.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use stageline::task::Artifact;
+use tracing::warn;
+
+/// Bytes of each stream on the record.
+const TAIL_BYTES: usize = 4 * 1024;
+/// A longer line is cut for the reader; no engine's own lines come near it.
+const LONGEST_LINE_BYTES: usize = 16 * 1024;
+
+/// One stream of one child.
+pub(crate) struct Capture {
+    path: PathBuf,
+    file: Option<File>,
+    file_failed: bool,
+    limit: u64,
+    seen: u64,
+    tail: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Capture {
+    /// Keeps at most `limit` bytes in the file, which is made with the first byte.
+    pub fn new(path: PathBuf, limit: u64) -> Self {
+        Self { path, file: None, file_failed: false, limit, seen: 0, tail: Vec::new(), line: Vec::new() }
+    }
+
+    /// Takes what was read, and gives each line that it completes.
+    pub fn take(&mut self, bytes: &[u8], mut each_line: impl FnMut(&str)) {
+        self.store(bytes);
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 2 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
+        }
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LONGEST_LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                self.end_line(&mut each_line);
+            }
+        }
+    }
+
+    /// The stream has ended: gives a last line without an end.
+    pub fn end(&mut self, mut each_line: impl FnMut(&str)) {
+        if !self.line.is_empty() {
+            self.end_line(&mut each_line);
+        }
+    }
+
+    fn end_line(&mut self, each_line: &mut impl FnMut(&str)) {
+        let text = String::from_utf8_lossy(&self.line);
+        each_line(text.trim_end_matches(['\r', '\n']));
+        self.line.clear();
+    }
+
+    // Page-cache writes of at most 64 KiB: they do not hold up the runtime.
+    fn store(&mut self, bytes: &[u8]) {
+        let room = usize::try_from(self.limit.saturating_sub(self.seen)).unwrap_or(usize::MAX);
+        self.seen = self.seen.saturating_add(bytes.len() as u64);
+        let kept = &bytes[..bytes.len().min(room)];
+        if kept.is_empty() || self.file_failed {
+            return;
+        }
+        let stored = match &mut self.file {
+            Some(file) => file.write_all(kept),
+            None => File::create(&self.path).and_then(|mut file| {
+                file.write_all(kept)?;
+                self.file = Some(file);
+                Ok(())
+            }),
+        };
+        if let Err(error) = stored {
+            // A full disk must not end the simulation; the tail still reaches the record.
+            warn!(%error, file = %self.path.display(), "log file not written any further");
+            self.file_failed = true;
+        }
+    }
+
+    /// The end of what was printed.
+    pub fn tail(&self) -> String {
+        let mut text =
+            String::from_utf8_lossy(&self.tail[self.tail.len().saturating_sub(TAIL_BYTES)..]).into_owned();
+        let cut = self.seen > TAIL_BYTES as u64;
+        // Replacement characters take three bytes for one.
+        if text.len() > TAIL_BYTES {
+            text.drain(..text.ceil_char_boundary(text.len() - TAIL_BYTES));
+        }
+        if cut && let Some(first_line) = text.find('\n').filter(|end| *end < TAIL_BYTES / 2) {
+            text.replace_range(..=first_line, "…\n");
+        }
+        text
+    }
+
+    /// The file, if anything was printed.
+    pub fn artifact(&self) -> Option<Artifact> {
+        self.file.as_ref()?;
+        Some(file_artifact(&self.path, self.seen.min(self.limit)))
+    }
+}
+
+fn file_artifact(path: &Path, size: u64) -> Artifact {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Artifact { name, uri: format!("file://{}", path.display()), size_bytes: Some(size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn capture(limit: u64) -> (tempfile::TempDir, Capture) {
+        let dir = tempfile::tempdir().unwrap();
+        let capture = Capture::new(dir.path().join("stdout.log"), limit);
+        (dir, capture)
+    }
+
+    #[test]
+    fn silence_leaves_no_file() {
+        let (dir, mut capture) = capture(100);
+        capture.end(|_| panic!("no line"));
+        assert!(capture.artifact().is_none() && capture.tail().is_empty());
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_flood_is_bounded_in_memory_and_on_disk() {
+        let (dir, mut capture) = capture(10_000);
+        for _ in 0..10_000 {
+            capture.take(&[b'x'; 1_000], |_| {});
+        }
+        assert!(capture.tail.len() + capture.line.len() < 64 * 1024);
+        assert_eq!(capture.tail().len(), TAIL_BYTES);
+        assert_eq!(dir.path().join("stdout.log").metadata().unwrap().len(), 10_000);
+        assert_eq!(capture.artifact().unwrap().size_bytes, Some(10_000));
+    }
+
+    #[test]
+    fn a_cut_tail_begins_with_a_whole_line() {
+        let (_dir, mut capture) = capture(u64::MAX);
+        for n in 0..10_000 {
+            capture.take(format!("line {n}\n").as_bytes(), |_| {});
+        }
+        assert!(capture.tail().starts_with("…\nline ") && capture.tail().ends_with("line 9999\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_how_the_pipe_cuts_them(text in "[ab\n\r]{0,200}", cut in 1usize..20) {
+            let (_dir, mut capture) = capture(u64::MAX);
+            let mut lines = Vec::new();
+            for chunk in text.as_bytes().chunks(cut) {
+                capture.take(chunk, |line| lines.push(line.to_owned()));
+            }
+            capture.end(|line| lines.push(line.to_owned()));
+            let expected: Vec<_> = text.split_terminator('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect();
+            prop_assert_eq!(lines, expected);
+            prop_assert_eq!(capture.tail(), text);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The job folder: one an attempt, with the files the plan wants in it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A folder that exists; removed again when nothing was left in it.
+pub(crate) struct JobFolder(PathBuf);
+
+impl JobFolder {
+    /// Makes the folder anew and copies `files` into it.
+    pub fn create(path: &Path, files: &[(PathBuf, PathBuf)]) -> io::Result<Self> {
+        if path.exists() {
+            // Left by a former incarnation that counted the same attempt on another table.
+            fs::remove_dir_all(path)?;
+        }
+        fs::create_dir_all(path)?;
+        let folder = Self(path.to_path_buf());
+        for (from, to) in files {
+            let to = path.join(to);
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::copy(from, to)?;
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for JobFolder {
+    fn drop(&mut self) {
+        // `remove_dir` refuses a folder with anything in it, which is what is wanted here.
+        if fs::remove_dir(&self.0).is_ok()
+            && let Some(task_folder) = self.0.parent()
+        {
+            let _has_other_attempts = fs::remove_dir(task_folder);
+        }
+    }
+}

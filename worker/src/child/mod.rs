@@ -1,0 +1,11 @@
+//! Children: an engine's process in a folder, an environment and a process tree of its own. Nothing of it
+//! survives the task, whatever it does.
+
+mod capture;
+mod environment;
+mod folder;
+mod run;
+mod tree;
+
+pub(crate) use run::run;
+pub use tree::Custody;

@@ -1,0 +1,185 @@
+//! Runs one process from its start to its last byte, and makes sure that nothing of it is left.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use stageline::Code;
+use stageline::aws::Leavings;
+use stageline::protocol::outcome::{Failure, Outcome};
+use stageline::task::{ErrorKind, Task};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tracing::{debug, info, warn};
+
+use super::capture::Capture;
+use super::environment::scrubbed;
+use super::folder::JobFolder;
+use super::tree::Tree;
+use crate::engines::{ChildPlan, Exit, Reader, Stream};
+use crate::progress::{Reporter, Sink};
+use crate::worker::Shared;
+
+/// How long the pipes may stay open once every process of the tree is gone. Something outside the tree
+/// may hold them; the task does not wait for it.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Why the process is not running any more.
+enum End {
+    Exited(ExitStatus),
+    TimedOut(Duration),
+    Stopped,
+    Lost(std::io::Error),
+}
+
+/// Both streams and who understands them.
+struct Output {
+    reader: Option<Box<dyn Reader>>,
+    stdout: Capture,
+    stderr: Capture,
+    sink: Sink,
+}
+
+/// Runs `plan` for `task`; `limit` is the longest it may run.
+pub(crate) async fn run(
+    plan: ChildPlan,
+    task: &Task,
+    shared: &Shared,
+    reporter: &Reporter,
+    limit: Option<Duration>,
+) -> (Outcome, Leavings) {
+    let job_dir = crate::attempt::job_dir(shared, task);
+    let folder = match JobFolder::create(&job_dir, &plan.files) {
+        Ok(folder) => folder,
+        Err(error) => {
+            let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
+            return (Outcome::Failed(worker_fault(message)), Leavings::default());
+        }
+    };
+    let marker = uuid::Uuid::new_v4().simple().to_string();
+    let env = scrubbed(task, &shared.config, folder.path(), &marker, &plan.env);
+    let spawned = Command::new(&plan.program)
+        .args(&plan.args)
+        .env_clear()
+        .envs(env)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            let message = format!("{} could not be started: {error}", plan.program.display());
+            return (Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default());
+        }
+    };
+    let log = |name: &str| Capture::new(folder.path().join(name), shared.config.log_limit_bytes);
+    let mut reader = plan.reader;
+    let sink = reporter.sink();
+    reader.started().into_iter().for_each(|report| sink.report(report));
+    let output = Arc::new(Mutex::new(Output {
+        reader: Some(reader),
+        stdout: log("stdout.log"),
+        stderr: log("stderr.log"),
+        sink,
+    }));
+    let pumps = (
+        tokio::spawn(pump(child.stdout.take(), Stream::Stdout, Arc::clone(&output))),
+        tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&output))),
+    );
+
+    let end = follow(&mut child, shared, &marker, limit).await;
+
+    let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
+    let both = async { tokio::join!(pumps.0, pumps.1) };
+    if tokio::time::timeout(LAST_BYTES, both).await.is_err() {
+        warn!("the pipes stay open though every process is gone; the rest of the output is not read");
+        aborts.0.abort();
+        aborts.1.abort();
+    }
+    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    conclude(end, &mut output)
+}
+
+/// Waits for the process to end, or ends it; afterwards nothing of its tree is left.
+async fn follow(child: &mut Child, shared: &Shared, marker: &str, limit: Option<Duration>) -> End {
+    // Only a child that was waited for has no id.
+    let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+    let tree = Tree::of(&shared.custody, leader, marker);
+    debug!(pid = leader, "started");
+    let limit_or_never = limit.unwrap_or(Duration::MAX);
+    let end = tokio::select! {
+        status = child.wait() => match status {
+            Ok(status) => End::Exited(status),
+            Err(error) => End::Lost(error),
+        },
+        () = tokio::time::sleep(limit_or_never) => End::TimedOut(limit_or_never),
+        () = shared.stop.cancelled() => End::Stopped,
+    };
+    if !matches!(end, End::Exited(_)) {
+        info!(pid = leader, "stopping");
+        tree.signal(Signal::SIGTERM);
+        if tokio::time::timeout(shared.config.term_grace(), child.wait()).await.is_err() {
+            tree.signal(Signal::SIGKILL);
+            // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
+            let _reaped_later = tokio::time::timeout(shared.config.term_grace(), child.wait()).await;
+        }
+    }
+    tree.end().await;
+    end
+}
+
+fn conclude(end: End, output: &mut Output) -> (Outcome, Leavings) {
+    let left = Leavings {
+        stdout: output.stdout.tail(),
+        stderr: output.stderr.tail(),
+        artifacts: [&output.stdout, &output.stderr].into_iter().filter_map(Capture::artifact).collect(),
+    };
+    let outcome = match (end, output.reader.take()) {
+        (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs() },
+        (End::Stopped, _) => Outcome::Interrupted,
+        (End::Lost(error), _) => Outcome::Failed(worker_fault(format!("the process was lost: {error}"))),
+        (End::Exited(status), Some(reader)) => {
+            reader.verdict(Exit { code: status.code(), signal: status.signal() }, &left.stderr)
+        }
+        // The reader is taken once, here.
+        (End::Exited(_), None) => Outcome::Failed(worker_fault("the output was not understood".to_owned())),
+    };
+    (outcome, left)
+}
+
+fn worker_fault(message: String) -> Failure {
+    Failure { kind: ErrorKind::Retryable, ..Failure::fatal(Code::WorkerFault, message) }
+}
+
+async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<Mutex<Output>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let count = match pipe.read(&mut chunk).await {
+            Ok(count) => count,
+            Err(error) => {
+                warn!(%error, ?stream, "output not read any further");
+                0
+            }
+        };
+        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let Output { reader, stdout, stderr, sink } = &mut *output;
+        let capture = if stream == Stream::Stdout { stdout } else { stderr };
+        let mut each_line = |line: &str| {
+            if let Some(reader) = reader {
+                reader.line(stream, line).into_iter().for_each(|report| sink.report(report));
+            }
+        };
+        if count == 0 {
+            return capture.end(&mut each_line);
+        }
+        capture.take(&chunk[..count], &mut each_line);
+    }
+}

@@ -1,0 +1,250 @@
+//! The process tree of an attempt, and how all of it is ended.
+//!
+//! A process group is not enough: MPI ranks have groups or sessions of their own, and wrappers leave
+//! orphans. The worker is a *child subreaper*, so whatever loses its parent becomes the worker's child,
+//! and it is recognised by where it hangs in the tree, by its process group, or by a marker in its
+//! environment. A process that has left all three is nobody's, and is ended too when the worker has the
+//! whole process to itself.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, getpid};
+
+use super::environment::MARKER;
+
+/// Rounds of ending what is left. A round ends every process that was seen; only one that forks faster
+/// than it can be seen needs a second.
+const ROUNDS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The children a worker takes care of: the leaders of all its attempts.
+#[derive(Debug, Default)]
+pub struct Custody {
+    whole_process: bool,
+    leaders: Mutex<HashSet<i32>>,
+}
+
+impl Custody {
+    /// For a worker that has its process to itself: orphans become its children, and a child that no
+    /// attempt knows is ended.
+    ///
+    /// # Errors
+    /// When the system refuses (Linux before 3.4).
+    pub fn of_whole_process() -> io::Result<Self> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self { whole_process: true, ..Self::default() })
+    }
+
+    /// For a worker among others in one process, as in tests: leaves alone what it does not know.
+    ///
+    /// # Errors
+    /// When the system refuses (Linux before 3.4).
+    pub fn shared() -> io::Result<Self> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self::default())
+    }
+
+    fn leaders(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the kernel says that this process has no child but the leaders. Spares the look at all
+    /// processes after each of many short tasks.
+    fn has_only_leaders(&self) -> bool {
+        let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
+        let leaders = self.leaders();
+        threads.flatten().all(|thread| {
+            // Without the kernel's list of children, look at all processes.
+            fs::read_to_string(thread.path().join("children")).is_ok_and(|list| {
+                list.split_whitespace().all(|pid| pid.parse().is_ok_and(|pid| leaders.contains(&pid)))
+            })
+        })
+    }
+}
+
+/// The tree of one attempt. Ends what is left of it when dropped.
+pub(crate) struct Tree<'a> {
+    custody: &'a Custody,
+    leader: Pid,
+    marker: String,
+}
+
+impl<'a> Tree<'a> {
+    /// The tree below the process `leader`, which leads a process group of its own and carries `marker`.
+    pub fn of(custody: &'a Custody, leader: i32, marker: &str) -> Self {
+        custody.leaders().insert(leader);
+        Self { custody, leader: Pid::from_raw(leader), marker: format!("{MARKER}={marker}") }
+    }
+
+    /// Sends `signal` to every process of the tree.
+    pub fn signal(&self, signal: Signal) {
+        for pid in self.members() {
+            let _gone_already = kill(pid, signal);
+        }
+    }
+
+    /// Ends what is left of the tree, and takes it out of the kernel's table. The leader itself was
+    /// waited for by its owner.
+    pub async fn end(&self) {
+        let _gone_already = killpg(self.leader, Signal::SIGKILL);
+        for _ in 0..ROUNDS {
+            if self.custody.has_only_leaders() {
+                return;
+            }
+            let members = self.members();
+            if members.is_empty() {
+                return;
+            }
+            self.kill_and_reap(&members);
+            tokio::time::sleep(PAUSE).await;
+        }
+        let left = self.members();
+        if !left.is_empty() {
+            tracing::error!(processes = ?left, "processes of the attempt cannot be ended");
+        }
+    }
+
+    fn kill_and_reap(&self, members: &[Pid]) {
+        for pid in members {
+            let _gone_already = kill(*pid, Signal::SIGKILL);
+            // Only orphans are this process's children by now; for others this fails, harmlessly.
+            if *pid != self.leader {
+                let _not_ours = waitpid(*pid, Some(WaitPidFlag::WNOHANG));
+            }
+        }
+    }
+
+    /// Every process that belongs to the attempt.
+    fn members(&self) -> Vec<Pid> {
+        let processes = processes();
+        let me = getpid().as_raw();
+        let leaders = self.custody.leaders().clone();
+        let mut members = Vec::new();
+        for (pid, process) in &processes {
+            let (below_me, leader) = ancestry(*pid, &processes, me, &leaders);
+            if *pid == me || !below_me {
+                continue;
+            }
+            let ours = match leader {
+                Some(leader) => leader == self.leader.as_raw(),
+                None => process.group == self.leader.as_raw() || self.owns_stray(*pid, *process),
+            };
+            if ours {
+                members.push(Pid::from_raw(*pid));
+            }
+        }
+        members
+    }
+
+    /// Whether a child of the worker that hangs below no leader is to be ended with this attempt.
+    fn owns_stray(&self, pid: i32, process: Process) -> bool {
+        if process.zombie {
+            // Its environment is gone; nothing is left to end, only to be taken out of the table.
+            return self.custody.whole_process;
+        }
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+        let mut variables = environment.split(|byte| *byte == 0);
+        let marker = variables.find(|variable| variable.starts_with(MARKER.as_bytes()));
+        match marker {
+            Some(marker) => marker == self.marker.as_bytes(),
+            None => self.custody.whole_process,
+        }
+    }
+}
+
+impl Drop for Tree<'_> {
+    fn drop(&mut self) {
+        // Also when the attempt's future is dropped half-way: then nobody waits for the rest.
+        let _gone_already = killpg(self.leader, Signal::SIGKILL);
+        if !self.custody.has_only_leaders() {
+            self.kill_and_reap(&self.members());
+        }
+        self.custody.leaders().remove(&self.leader.as_raw());
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Process {
+    parent: i32,
+    group: i32,
+    zombie: bool,
+}
+
+/// Every process of the machine.
+fn processes() -> HashMap<i32, Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, parse_stat(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        })
+        .collect()
+}
+
+/// `pid (name) state ppid pgrp …` (proc(5)); the name may hold spaces and parentheses.
+fn parse_stat(stat: &str) -> Option<Process> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let zombie = matches!(fields.next()?, "Z" | "X");
+    Some(Process { parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, zombie })
+}
+
+/// Whether `pid` is `me` or hangs below it, and the leader it is or hangs below.
+fn ancestry(
+    pid: i32,
+    processes: &HashMap<i32, Process>,
+    me: i32,
+    leaders: &HashSet<i32>,
+) -> (bool, Option<i32>) {
+    let (mut at, mut leader) = (pid, None);
+    // Bounded: the table was not read in one moment, so it could hold a ring.
+    for _ in 0..processes.len() {
+        if at == me {
+            return (true, leader);
+        }
+        if leaders.contains(&at) {
+            leader = Some(at);
+        }
+        match processes.get(&at) {
+            Some(process) if process.parent > 0 => at = process.parent,
+            _ => break,
+        }
+    }
+    (false, leader)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_program_is_called() {
+        let process = parse_stat("42 (a) b (c)) S 7 40 40 0 -1").unwrap();
+        assert_eq!((process.parent, process.group, process.zombie), (7, 40, false));
+        assert!(parse_stat("42 (x) Z 1 1 1").unwrap().zombie);
+        assert!(parse_stat("").is_none());
+    }
+
+    #[test]
+    fn a_process_belongs_to_the_leader_it_hangs_below() {
+        let process = |parent| Process { parent, group: 0, zombie: false };
+        let table = HashMap::from([
+            (1, process(0)),
+            (10, process(1)),
+            (20, process(10)),
+            (30, process(20)),
+            (40, process(10)),
+        ]);
+        let leaders = HashSet::from([20]);
+        assert_eq!(ancestry(30, &table, 10, &leaders), (true, Some(20)));
+        assert_eq!(ancestry(20, &table, 10, &leaders), (true, Some(20)));
+        assert_eq!(ancestry(40, &table, 10, &leaders), (true, None));
+        assert!(!ancestry(1, &table, 10, &leaders).0);
+    }
+}

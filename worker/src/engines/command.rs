@@ -1,0 +1,64 @@
+//! `command`: one program with its arguments, without a shell, from the worker's list of allowed ones.
+
+use serde_json::json;
+use stageline::Code;
+use stageline::protocol::outcome::{Failure, Outcome};
+use stageline::task::Task;
+
+use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Stream, programs};
+use crate::progress::Report;
+
+pub(super) struct Command;
+
+impl Engine for Command {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
+        let words = task.command_line().map_err(|r| Failure::fatal(r.code, r.message))?;
+        let (program, args) =
+            words.split_first().ok_or_else(|| Failure::fatal(Code::CommandInvalid, "`command` is empty"))?;
+        if !site.config.allows(program) {
+            let message = format!(
+                "this worker does not allow the program {program:?}; it allows {}. Add it to `allowed_programs` \
+                 of the worker's configuration",
+                match site.config.allowed_programs.as_slice() {
+                    [] => "none".to_owned(),
+                    some => some.join(", "),
+                }
+            );
+            return Err(Failure::fatal(Code::CommandNotAllowed, message));
+        }
+        let path = programs::find(program, site).ok_or_else(|| {
+            let message = format!("there is no program {program:?} on the worker's path");
+            Failure::fatal(Code::EngineMissing, message)
+        })?;
+        Ok(Execution::Child(ChildPlan {
+            program: path,
+            args: args.iter().map(Into::into).collect(),
+            env: Vec::new(),
+            files: programs::staged_inputs(task, site)?,
+            reader: Box::new(ExitCode { program: program.clone() }),
+        }))
+    }
+}
+
+/// Success is exit code 0.
+struct ExitCode {
+    program: String,
+}
+
+impl Reader for ExitCode {
+    fn line(&mut self, _stream: Stream, _line: &str) -> Vec<Report> {
+        Vec::new()
+    }
+
+    fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
+        let last_line = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        match exit.failure(&self.program, last_line) {
+            None => Outcome::Succeeded { result: json!({ "exitCode": 0 }) },
+            Some(failure) => Outcome::Failed(failure),
+        }
+    }
+}

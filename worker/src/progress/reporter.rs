@@ -1,0 +1,119 @@
+//! Writes what the tracker finds worth writing. The engine's side never waits: it leaves its report and
+//! goes on, and while one write is under way the next ones gather.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use stageline::Clock;
+use stageline::aws::{StagesTable, Write};
+use stageline::task::Task;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, warn};
+
+use super::{Report, Tracker};
+
+/// How often the last values are tried to be written when the attempt is over.
+const LAST_TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where engines leave their reports.
+#[derive(Clone)]
+pub struct Sink {
+    tracker: Arc<Mutex<Tracker>>,
+    changed: Arc<Notify>,
+    clock: Clock,
+}
+
+impl Sink {
+    /// Leaves a report.
+    pub fn report(&self, report: Report) {
+        self.tracker().apply(report, self.clock.now());
+        self.changed.notify_one();
+    }
+
+    // A panic while the lock was held leaves at worst one report half-applied.
+    fn tracker(&self) -> MutexGuard<'_, Tracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The progress of one attempt.
+pub struct Reporter {
+    sink: Sink,
+    over: CancellationToken,
+    writing: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Starts to write `task`'s progress. Writes nothing until something is reported.
+    pub fn start(task: &Task, stages: StagesTable, clock: Clock) -> Self {
+        let tracker = Tracker::new(task.id.clone(), task.attempt, task.expires_at);
+        let sink = Sink { tracker: Arc::new(Mutex::new(tracker)), changed: Arc::default(), clock };
+        let over = CancellationToken::new();
+        let writing = write_until(sink.clone(), stages, over.clone()).in_current_span();
+        Self { sink, over, writing: tokio::spawn(writing) }
+    }
+
+    /// Where the engine leaves its reports.
+    pub fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+
+    /// Ends the current stage, and waits until the last values are written.
+    pub async fn finish(self, succeeded: bool) {
+        self.sink.tracker().finish(succeeded, self.sink.clock.now());
+        self.over.cancel();
+        // It panics only if the tracker does; the attempt's outcome does not depend on it.
+        let _ended = self.writing.await;
+    }
+}
+
+async fn write_until(sink: Sink, stages: StagesTable, over: CancellationToken) {
+    let mut fenced = false;
+    while !over.is_cancelled() {
+        let next = sink.tracker().next_due();
+        let wait = next.map(|at| at.since(sink.clock.now()));
+        tokio::select! {
+            () = over.cancelled() => break,
+            () = sink.changed.notified(), if wait.is_none_or(|wait| wait > Duration::ZERO) => {}
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                if !fenced && !write_due(&sink, &stages, &mut fenced).await {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        if fenced {
+            return;
+        }
+    }
+    for _ in 0..LAST_TRIES {
+        if fenced || write_due(&sink, &stages, &mut fenced).await {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Writes what is due; whether all of it is written.
+async fn write_due(sink: &Sink, stages: &StagesTable, fenced: &mut bool) -> bool {
+    let due = sink.tracker().due(sink.clock.now());
+    let mut all = true;
+    for stage in due {
+        match stages.put(&stage).await {
+            Ok(Write::Applied | Write::AlreadyApplied | Write::NotFound) => {}
+            Ok(Write::Fenced) => {
+                warn!(stage = %stage.name, "progress not written: a later attempt has written it");
+                *fenced = true;
+                return true;
+            }
+            Err(error) => {
+                warn!(stage = %stage.name, %error, "progress not written");
+                sink.tracker().not_written(stage.order);
+                all = false;
+            }
+        }
+    }
+    all
+}

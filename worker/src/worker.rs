@@ -1,0 +1,170 @@
+//! One worker: its parts, and how they start and stop.
+
+use std::sync::Arc;
+
+use stageline::aws::{Aws, AwsError, Deployment, DeploymentError, Heartbeat};
+use stageline::protocol::pools::Queues;
+use stageline::task::WorkerId;
+use stageline::{At, Clock};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::acknowledge::Acknowledger;
+use crate::child::Custody;
+use crate::engines::Engines;
+use crate::heartbeat::Lease;
+use crate::poller::Poller;
+use crate::running::Running;
+use crate::{Config, ConfigError};
+
+/// Why a worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The deployment's variables.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// The pool it is to serve is not among the deployment's.
+    #[error("there is no pool \"{pool}\"; STAGELINE_POOLS has {known}")]
+    NoSuchPool {
+        /// The pool.
+        pool: String,
+        /// The pools there are.
+        known: String,
+    },
+    /// The process cannot take care of its children.
+    #[error("cannot become the reaper of orphaned processes: {0}")]
+    Custody(#[from] std::io::Error),
+    /// AWS, at the first heartbeat.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+}
+
+/// What every attempt needs.
+pub(crate) struct Shared {
+    pub id: WorkerId,
+    pub config: Config,
+    pub aws: Aws,
+    pub clock: Clock,
+    pub engines: Engines,
+    pub custody: Arc<Custody>,
+    pub running: Arc<Running>,
+    /// Running tasks have had their time: stop them.
+    pub stop: CancellationToken,
+}
+
+/// A worker that has not started yet.
+pub struct Worker {
+    id: WorkerId,
+    config: Config,
+    aws: Aws,
+    clock: Clock,
+    queues: Queues,
+    custody: Custody,
+}
+
+impl Worker {
+    /// A worker of `deployment`.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, or its pool does not exist.
+    pub fn new(
+        config: Config,
+        aws: Aws,
+        deployment: &Deployment,
+        clock: Clock,
+        custody: Custody,
+    ) -> Result<Self, WorkerError> {
+        let config = config.validated()?;
+        let pool = deployment.pools.get(&config.pool).ok_or_else(|| {
+            let known: Vec<_> = deployment.pools.iter().map(|pool| pool.name.as_str()).collect();
+            WorkerError::NoSuchPool {
+                pool: config.pool.clone(),
+                known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+            }
+        })?;
+        let queues = pool.queues.clone();
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let id = WorkerId::fresh(host.as_deref().unwrap_or("worker"));
+        Ok(Self { id, config, aws, clock, queues, custody })
+    }
+
+    /// The worker's id: this incarnation's.
+    pub fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    /// Serves until `drain`; then running tasks have the drain grace (or until `stop`) to finish, what is
+    /// left is stopped and handed back as interrupted, and the lease is given up.
+    ///
+    /// # Errors
+    /// When the first heartbeat cannot be written: nothing has been taken then.
+    pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), WorkerError> {
+        let running = Arc::new(Running::default());
+        let (acknowledger, acknowledging) = Acknowledger::start(self.aws.queues.clone());
+        let engines = Engines::builtin();
+        let mut lease = Lease {
+            workers: self.aws.workers.clone(),
+            clock: self.clock.clone(),
+            running: Arc::clone(&running),
+            acknowledger: acknowledger.clone(),
+            beat: Heartbeat {
+                worker_id: self.id.clone(),
+                heartbeat_at: At::from_millis(0),
+                pool: self.config.pool.clone(),
+                slots: self.config.slots,
+                running: 0,
+                engines: engines.names().map(str::to_owned).collect(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                draining: false,
+            },
+            drain: drain.clone(),
+        };
+        // Alive before the first claim: a claim by an unknown worker would look like a dead one's.
+        lease.beat().await?;
+        let given_up = CancellationToken::new();
+        let leasing = tokio::spawn(lease.keep(given_up.clone()));
+        let (slots, grace) = (self.config.slots as usize, self.config.drain_grace());
+        info!(worker.id = %self.id, pool = %self.config.pool, slots, "worker started");
+
+        let shared = Arc::new(Shared {
+            id: self.id,
+            config: self.config,
+            aws: self.aws,
+            clock: self.clock,
+            engines,
+            custody: Arc::new(self.custody),
+            running,
+            stop: stop.clone(),
+        });
+        let attempts = TaskTracker::new();
+        Poller {
+            shared: Arc::clone(&shared),
+            queues: self.queues,
+            slots: Arc::new(Semaphore::new(slots)),
+            attempts: attempts.clone(),
+            acknowledger: acknowledger.clone(),
+        }
+        .run(drain)
+        .await;
+
+        attempts.close();
+        info!(worker.id = %shared.id, running = attempts.len(), "draining");
+        tokio::select! {
+            () = attempts.wait() => {}
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(grace) => stop.cancel(),
+        }
+        attempts.wait().await;
+        drop(acknowledger);
+        given_up.cancel();
+        // Both end by themselves: the lease was told, the acknowledger has no sender left.
+        let _joined = tokio::join!(leasing, acknowledging);
+        info!(worker.id = %shared.id, "worker stopped");
+        Ok(())
+    }
+}
