@@ -41,4 +41,13 @@ pub enum LocalError {
     /// A table or a queue could not be created.
     #[error(transparent)]
     Schema(#[from] crate::schema::SchemaError),
+    /// The stream pump could not take its place.
+    #[error("the stream pump: {0}")]
+    Pump(#[from] crate::pump::PumpError),
+    /// The mapping's filter cannot be read.
+    #[error("infra/stream-filters.json: {0}")]
+    Filter(String),
+    /// A call to the embedded AWS failed.
+    #[error(transparent)]
+    Aws(#[from] stageline::aws::AwsError),
 }

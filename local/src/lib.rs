@@ -11,11 +11,15 @@ pub mod pump;
 pub mod schema;
 pub mod sqs;
 pub mod stack;
+pub mod system;
 
 mod data_dir;
 mod front;
+mod restart;
 mod server;
 
 pub use error::LocalError;
+pub use restart::Recovered;
 pub use schema::{Names, QueueUrls};
 pub use stack::{LocalAws, LocalOptions, sdk_config};
+pub use system::{System, SystemOptions};

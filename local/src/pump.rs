@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+/// The SDK whose client [`Source`] takes.
+pub use aws_sdk_dynamodbstreams;
 pub use filter::{FilterError, FilterPattern};
 pub use function::{FailedBatch, GiveUpReason, InvokeError, PumpStats, StreamFunction};
 pub use rules::{MappingRules, StartingPosition};
@@ -45,10 +47,7 @@ pub struct PumpError {
 
 impl PumpError {
     fn new(call: &'static str, reason: impl ToString) -> Self {
-        Self {
-            call,
-            reason: reason.to_string(),
-        }
+        Self { call, reason: reason.to_string() }
     }
 }
 

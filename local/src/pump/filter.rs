@@ -53,6 +53,18 @@ pub fn passes(patterns: &[FilterPattern], record: &Value) -> bool {
 }
 
 impl FilterPattern {
+    /// Reads a pattern as it stands in an event source mapping.
+    ///
+    /// # Errors
+    /// It is no JSON object, or it holds an operator that is unknown or has a wrong operand.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(Self(read_fields("", fields)?)),
+            Ok(_) => Err(error("", "must be an object")),
+            Err(invalid) => Err(error("", invalid)),
+        }
+    }
+
     /// Whether a record, in the form in which the function would see it, matches.
     pub fn matches(&self, record: &Value) -> bool {
         all_match(&self.0, Some(record))
@@ -81,16 +93,15 @@ impl Test {
         match self {
             Self::Exists(wanted) => *wanted != leaves.is_empty(),
             Self::Exact(expected) => leaves.iter().any(|leaf| equal(leaf, expected)),
-            Self::Prefix(prefix) => leaves
-                .iter()
-                .any(|leaf| leaf.as_str().is_some_and(|text| text.starts_with(prefix))),
-            Self::AnythingBut(unwanted) => leaves
-                .iter()
-                .any(|leaf| !unwanted.iter().any(|value| equal(leaf, value))),
+            Self::Prefix(prefix) => {
+                leaves.iter().any(|leaf| leaf.as_str().is_some_and(|text| text.starts_with(prefix)))
+            }
+            Self::AnythingBut(unwanted) => {
+                leaves.iter().any(|leaf| !unwanted.iter().any(|value| equal(leaf, value)))
+            }
             Self::Numeric(bounds) => leaves.iter().any(|leaf| {
                 // A DynamoDB number is text (`{"N": "5"}`) and, as on Lambda, no number to this operator.
-                leaf.as_f64()
-                    .is_some_and(|number| bounds.iter().all(|(op, bound)| op.holds(number, *bound)))
+                leaf.as_f64().is_some_and(|number| bounds.iter().all(|(op, bound)| op.holds(number, *bound)))
             }),
         }
     }
@@ -120,19 +131,12 @@ impl FromStr for FilterPattern {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => Ok(Self(read_fields("", fields)?)),
-            Ok(_) => Err(error("", "must be an object")),
-            Err(invalid) => Err(error("", invalid)),
-        }
+        Self::parse(text)
     }
 }
 
 fn error(path: &str, reason: impl ToString) -> FilterError {
-    FilterError {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    FilterError { path: path.to_owned(), reason: reason.to_string() }
 }
 
 fn read_fields(path: &str, fields: Map<String, Value>) -> Result<Vec<(String, Node)>, FilterError> {

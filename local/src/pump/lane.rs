@@ -40,7 +40,12 @@ impl Mapping {
             if let Some(writes) = &mut self.writes {
                 writes.mark_unchanged();
             }
-            let outcome = match reader.read().await {
+            let read = tokio::select! {
+                read = reader.read() => read,
+                // Given up in the middle: the reader is not asked again.
+                () = self.stop.cancelled() => break,
+            };
+            let outcome = match read {
                 Ok(Read::Closed) => break,
                 Ok(Read::Records(records)) if records.is_empty() => self.idle().await,
                 Ok(Read::Records(records)) => {
@@ -85,10 +90,8 @@ impl Mapping {
     }
 
     async fn process(&self, shard: &str, records: &[StreamRecord]) -> Result<(), Stopped> {
-        let matched: Vec<&StreamRecord> = records
-            .iter()
-            .filter(|record| passes(&self.rules.filter, &record.json))
-            .collect();
+        let matched: Vec<&StreamRecord> =
+            records.iter().filter(|record| passes(&self.rules.filter, &record.json)).collect();
         self.stats.records_read.fetch_add(records.len() as u64, Relaxed);
         self.stats.records_matched.fetch_add(matched.len() as u64, Relaxed);
         for batch in matched.chunks(self.rules.batch_size.max(1)) {
@@ -107,8 +110,7 @@ impl Mapping {
                 let now = SystemTime::now();
                 let too_old = |index: usize| batch[index].is_older_than(max_age, now);
                 if let Some(expired) = replay.expire(too_old) {
-                    self.give_up(shard, batch, &expired, GiveUpReason::RecordTooOld)
-                        .await?;
+                    self.give_up(shard, batch, &expired, GiveUpReason::RecordTooOld).await?;
                 }
             }
             let Some(records) = replay.current() else {
@@ -120,8 +122,7 @@ impl Mapping {
             let answer = self.call(shard, &batch[records]).await;
             let verdict = replay.answer(&answer);
             if let Some(given_up) = &verdict.given_up {
-                self.give_up(shard, batch, given_up, GiveUpReason::RetriesExhausted)
-                    .await?;
+                self.give_up(shard, batch, given_up, GiveUpReason::RetriesExhausted).await?;
             }
             match verdict.failed {
                 true if replay.current().is_some() => self.pause(backoff.next()).await?,

@@ -111,27 +111,21 @@ impl ShardReader {
     }
 
     async fn find_place(&mut self) -> Result<String, PumpError> {
-        let request = self
-            .client
-            .get_shard_iterator()
-            .stream_arn(&self.stream)
-            .shard_id(&self.shard);
+        let request = self.client.get_shard_iterator().stream_arn(&self.stream).shard_id(&self.shard);
         let request = match &self.place {
-            Place::Start(StartingPosition::Latest) => {
-                request.shard_iterator_type(ShardIteratorType::Latest)
-            }
+            Place::Start(StartingPosition::Latest) => request.shard_iterator_type(ShardIteratorType::Latest),
             Place::Start(StartingPosition::TrimHorizon) => {
                 request.shard_iterator_type(ShardIteratorType::TrimHorizon)
             }
-            Place::After(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .sequence_number(sequence),
+            Place::After(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(sequence)
+            }
         };
         let failed = |error| PumpError::new("GetShardIterator", error);
         match request.send().await {
-            Ok(answer) => answer
-                .shard_iterator
-                .ok_or_else(|| failed("the answer holds no iterator".to_owned())),
+            Ok(answer) => {
+                answer.shard_iterator.ok_or_else(|| failed("the answer holds no iterator".to_owned()))
+            }
             Err(error) => {
                 let trimmed = error
                     .as_service_error()

@@ -35,9 +35,7 @@ impl StreamRecord {
 
     /// Whether it was written longer than `age` ago.
     pub fn is_older_than(&self, age: Duration, now: SystemTime) -> bool {
-        self.written_at
-            .and_then(|at| now.duration_since(at).ok())
-            .is_some_and(|since| since > age)
+        self.written_at.and_then(|at| now.duration_since(at).ok()).is_some_and(|since| since > age)
     }
 
     /// The record as the function's type.
@@ -55,10 +53,7 @@ fn render(record: &Record, source: &str) -> Value {
             }
         };
         let created = stream.approximate_creation_date_time();
-        put(
-            "ApproximateCreationDateTime",
-            created.map(|at| json!(at.as_secs_f64())),
-        );
+        put("ApproximateCreationDateTime", created.map(|at| json!(at.as_secs_f64())));
         put("Keys", stream.keys().map(item));
         put("NewImage", stream.new_image().map(item));
         put("OldImage", stream.old_image().map(item));
@@ -148,10 +143,7 @@ mod tests {
             .size_bytes(12)
             .stream_view_type(StreamViewType::NewAndOldImages)
             .build();
-        let identity = Identity::builder()
-            .r#type("Service")
-            .principal_id("dynamodb.amazonaws.com")
-            .build();
+        let identity = Identity::builder().r#type("Service").principal_id("dynamodb.amazonaws.com").build();
         Record::builder()
             .event_id("e")
             .event_name(OperationType::Remove)

@@ -69,11 +69,7 @@ struct Part {
 impl Replay {
     /// A batch of the records with these sequence numbers.
     pub fn new(rules: ReplayRules, sequences: Vec<String>) -> Self {
-        let mut replay = Self {
-            rules,
-            parts: VecDeque::new(),
-            sequences,
-        };
+        let mut replay = Self { rules, parts: VecDeque::new(), sequences };
         replay.put_back(0..replay.sequences.len(), 0);
         replay
     }
@@ -94,28 +90,17 @@ impl Replay {
         }
         let part = self.parts.pop_front()?;
         self.put_back(old.end..part.records.end, part.failures);
-        Some(GivenUp {
-            records: old,
-            attempts,
-        })
+        Some(GivenUp { records: old, attempts })
     }
 
     /// Takes the answer about the current records.
     pub fn answer(&mut self, answer: &Answer) -> Verdict {
         let Some(Part { records, failures }) = self.parts.pop_front() else {
-            return Verdict {
-                acknowledged: 0..0,
-                given_up: None,
-                failed: false,
-            };
+            return Verdict { acknowledged: 0..0, given_up: None, failed: false };
         };
         let rewind = match answer {
             Answer::Failures(listed) if listed.is_empty() => {
-                return Verdict {
-                    acknowledged: records,
-                    given_up: None,
-                    failed: false,
-                };
+                return Verdict { acknowledged: records, given_up: None, failed: false };
             }
             Answer::Failures(listed) => self.lowest(listed, &records),
             Answer::Error => None,
@@ -136,20 +121,14 @@ impl Replay {
             let before = if acknowledged.is_empty() { failures } else { 0 };
             self.charge(rest, before + 1)
         };
-        Verdict {
-            acknowledged,
-            given_up,
-            failed: true,
-        }
+        Verdict { acknowledged, given_up, failed: true }
     }
 
     /// Where the listed failures rewind to; none when they do not all name records that were tried.
     fn lowest(&self, listed: &[Option<String>], tried: &Range<usize>) -> Option<usize> {
         let place = |identifier: &Option<String>| {
             let identifier = identifier.as_deref()?;
-            tried
-                .clone()
-                .find(|index| self.sequences.get(*index).map(String::as_str) == Some(identifier))
+            tried.clone().find(|index| self.sequences.get(*index).map(String::as_str) == Some(identifier))
         };
         let places: Option<Vec<usize>> = listed.iter().map(place).collect();
         places?.into_iter().min()
@@ -160,10 +139,7 @@ impl Replay {
             self.put_back(records, failures);
             return None;
         }
-        Some(GivenUp {
-            records,
-            attempts: failures,
-        })
+        Some(GivenUp { records, attempts: failures })
     }
 
     fn put_back(&mut self, records: Range<usize>, failures: u32) {

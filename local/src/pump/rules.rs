@@ -38,10 +38,7 @@ impl Default for MappingRules {
 
 impl MappingRules {
     pub(crate) fn replay(&self) -> ReplayRules {
-        ReplayRules {
-            max_retries: self.max_retries,
-            bisect: self.bisect,
-        }
+        ReplayRules { max_retries: self.max_retries, bisect: self.bisect }
     }
 }
 

@@ -23,9 +23,8 @@ pub(crate) enum Progress {
 
 /// The listed shards that may be read now: not begun, and with no parent that has still to be read.
 pub(crate) fn due<'a>(listed: &'a [Shard], begun: &HashMap<String, Progress>) -> Vec<&'a Shard> {
-    let open = |id: &String| {
-        listed.iter().any(|shard| shard.id == *id) && begun.get(id) != Some(&Progress::Done)
-    };
+    let open =
+        |id: &String| listed.iter().any(|shard| shard.id == *id) && begun.get(id) != Some(&Progress::Done);
     listed
         .iter()
         .filter(|shard| !begun.contains_key(&shard.id))
@@ -53,8 +52,7 @@ pub(crate) async fn list(client: &Client, stream: &str) -> Result<Vec<Shard>, Pu
     loop {
         let request = client.describe_stream().stream_arn(stream);
         let answer = request.set_exclusive_start_shard_id(after).send().await;
-        let answer =
-            answer.map_err(|error| PumpError::new("DescribeStream", DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| PumpError::new("DescribeStream", DisplayErrorContext(error)))?;
         let Some(description) = answer.stream_description else {
             return Ok(shards);
         };
@@ -74,10 +72,7 @@ mod tests {
     use super::*;
 
     fn shard(id: &str, parent: Option<&str>) -> Shard {
-        Shard {
-            id: id.to_owned(),
-            parent: parent.map(str::to_owned),
-        }
+        Shard { id: id.to_owned(), parent: parent.map(str::to_owned) }
     }
 
     #[test]

@@ -22,11 +22,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let options = LocalOptions {
-            data_dir: None,
-            port: 0,
-            prefix: "p".to_owned(),
-        };
+        let options = LocalOptions { data_dir: None, port: 0, prefix: "p".to_owned() };
         let aws = LocalAws::start(options).await.unwrap();
         let client = aws_sdk_dynamodb::Client::new(&aws.sdk_config());
         Self { aws, client }
@@ -47,10 +43,7 @@ impl Bench {
             start,
             writes: Some(self.aws.writes()),
         };
-        let rules = MappingRules {
-            poll_interval: Duration::from_secs(3600),
-            ..rules
-        };
+        let rules = MappingRules { poll_interval: Duration::from_secs(3600), ..rules };
         let pump = StreamPump::start(source, rules, function, failures).await;
         (pump.unwrap(), failed)
     }
@@ -70,9 +63,7 @@ impl Bench {
                 .item("id", AttributeValue::S((*id).to_owned()))
                 .build()
                 .unwrap();
-            aws_sdk_dynamodb::types::TransactWriteItem::builder()
-                .put(put)
-                .build()
+            aws_sdk_dynamodb::types::TransactWriteItem::builder().put(put).build()
         };
         let writes = ids.iter().map(write).collect();
         let transaction = self.client.transact_write_items();
@@ -125,10 +116,7 @@ async fn a_write_that_nobody_announced_is_found_by_the_next_poll() {
         start: StartingPosition::Latest,
         writes: None,
     };
-    let rules = MappingRules {
-        poll_interval: Duration::from_millis(5),
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { poll_interval: Duration::from_millis(5), ..MappingRules::default() };
     let (failures, _failed) = mpsc::channel(1);
     let _pump = StreamPump::start(source, rules, function, failures).await;
     bench.put("a", "PENDING").await;
@@ -154,10 +142,7 @@ async fn the_function_is_called_for_matching_records_only() {
     let bench = Bench::new().await;
     let (function, mut calls) = scripted(|_| done());
     let pattern = r#"{"dynamodb": {"NewImage": {"status": {"S": ["PENDING"]}}}}"#;
-    let rules = MappingRules {
-        filter: vec![pattern.parse().unwrap()],
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { filter: vec![pattern.parse().unwrap()], ..MappingRules::default() };
     let (pump, _) = bench.pump(StartingPosition::Latest, rules, function).await;
     bench.put("a", "RUNNING").await;
     bench.put("b", "PENDING").await;
@@ -172,10 +157,7 @@ async fn the_function_is_called_for_matching_records_only() {
 async fn a_call_has_at_most_as_many_records_as_the_batch_size() {
     let bench = Bench::new().await;
     let (function, mut calls) = scripted(|_| done());
-    let rules = MappingRules {
-        batch_size: 2,
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { batch_size: 2, ..MappingRules::default() };
     let _pump = bench.pump(StartingPosition::Latest, rules, function).await;
     bench.put_all(&["a", "b", "c", "d", "e"]).await;
     for expected in [&["a", "b"][..], &["c", "d"], &["e"]] {
@@ -209,11 +191,7 @@ async fn poison_goes_to_the_failure_destination_and_its_neighbours_are_handled()
         }
         done()
     });
-    let rules = MappingRules {
-        max_retries: 1,
-        bisect: true,
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { max_retries: 1, bisect: true, ..MappingRules::default() };
     let (pump, mut given_up) = bench.pump(StartingPosition::Latest, rules, function).await;
     bench.put_all(&["a", "poison", "b", "c"]).await;
     let batch = given_up.recv().await.unwrap();
@@ -249,10 +227,7 @@ async fn a_panic_of_the_function_fails_the_call_and_not_the_pump() {
 async fn nobody_listening_for_failures_does_not_stop_the_pump() {
     let bench = Bench::new().await;
     let (function, mut calls) = scripted(|records| failed(records, &["poison"]));
-    let rules = MappingRules {
-        max_retries: 0,
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { max_retries: 0, ..MappingRules::default() };
     let (pump, given_up) = bench.pump(StartingPosition::Latest, rules, function).await;
     drop(given_up);
     bench.put("poison", "PENDING").await;

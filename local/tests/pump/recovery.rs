@@ -88,7 +88,8 @@ fn records(script: &Script, body: &Value) -> Answer {
             ok(json!({ "Records": show(ids) }))
         }
         Some(Reply::Refused(kind)) => {
-            let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "no" });
+            let body =
+                json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "no" });
             (StatusCode::BAD_REQUEST, body.to_string())
         }
     }
@@ -100,10 +101,7 @@ fn ok(body: Value) -> Answer {
 
 /// A pump on a scripted stream.
 async fn pump(replies: Vec<Reply>) -> (StreamPump, Calls, Arc<Script>) {
-    let script = Arc::new(Script {
-        replies: Mutex::new(replies.into()),
-        ..Script::default()
-    });
+    let script = Arc::new(Script { replies: Mutex::new(replies.into()), ..Script::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(answer).with_state(script.clone());
@@ -115,10 +113,7 @@ async fn pump(replies: Vec<Reply>) -> (StreamPump, Calls, Arc<Script>) {
         start: StartingPosition::Latest,
         writes: None,
     };
-    let rules = MappingRules {
-        poll_interval: Duration::from_millis(1),
-        ..MappingRules::default()
-    };
+    let rules = MappingRules { poll_interval: Duration::from_millis(1), ..MappingRules::default() };
     let (failures, _) = mpsc::channel(1);
     let pump = StreamPump::start(source, rules, function, failures).await;
     (pump.unwrap(), calls, script)
@@ -139,35 +134,23 @@ async fn a_refused_read_is_tried_again_and_loses_nothing() {
 
 #[tokio::test]
 async fn an_expired_iterator_is_replaced_by_one_after_the_last_record() {
-    let replies = vec![
-        Reply::Records(&["a", "b"]),
-        Reply::Refused("ExpiredIteratorException"),
-        Reply::Records(&["c"]),
-    ];
+    let replies =
+        vec![Reply::Records(&["a", "b"]), Reply::Refused("ExpiredIteratorException"), Reply::Records(&["c"])];
     let (_pump, mut calls, script) = pump(replies).await;
     assert_eq!(calls.ids(3).await, ["a", "b", "c"]);
     assert_eq!(
         *script.places.lock().unwrap(),
-        [
-            "shard-parent LATEST -",
-            "shard-parent AFTER_SEQUENCE_NUMBER sequence-of-b"
-        ]
+        ["shard-parent LATEST -", "shard-parent AFTER_SEQUENCE_NUMBER sequence-of-b"]
     );
 }
 
 #[tokio::test]
 async fn a_place_that_was_trimmed_is_replaced_by_the_oldest_record_left() {
-    let replies = vec![
-        Reply::Records(&["a"]),
-        Reply::Refused("TrimmedDataAccessException"),
-        Reply::Records(&["z"]),
-    ];
+    let replies =
+        vec![Reply::Records(&["a"]), Reply::Refused("TrimmedDataAccessException"), Reply::Records(&["z"])];
     let (_pump, mut calls, script) = pump(replies).await;
     assert_eq!(calls.ids(2).await, ["a", "z"]);
-    assert_eq!(
-        *script.places.lock().unwrap(),
-        ["shard-parent LATEST -", "shard-parent TRIM_HORIZON -"]
-    );
+    assert_eq!(*script.places.lock().unwrap(), ["shard-parent LATEST -", "shard-parent TRIM_HORIZON -"]);
 }
 
 #[tokio::test]
@@ -175,8 +158,5 @@ async fn a_shard_that_ended_is_followed_by_its_child_from_the_childs_beginning()
     let replies = vec![Reply::Last(&["a"]), Reply::Records(&["b"])];
     let (_pump, mut calls, script) = pump(replies).await;
     assert_eq!(calls.ids(2).await, ["a", "b"]);
-    assert_eq!(
-        *script.places.lock().unwrap(),
-        ["shard-parent LATEST -", "shard-child TRIM_HORIZON -"]
-    );
+    assert_eq!(*script.places.lock().unwrap(), ["shard-parent LATEST -", "shard-child TRIM_HORIZON -"]);
 }

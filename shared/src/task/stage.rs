@@ -28,6 +28,17 @@ impl StageStatus {
     }
 }
 
+impl std::fmt::Display for StageStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StageStatus::Pending => "pending",
+            StageStatus::Running => "running",
+            StageStatus::Completed => "done",
+            StageStatus::Failed => "failed",
+        })
+    }
+}
+
 /// One stage. Only a stage with `totalItems` has a bar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

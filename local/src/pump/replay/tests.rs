@@ -7,10 +7,7 @@ fn sequences(count: usize) -> Vec<String> {
 }
 
 fn replay(count: usize, max_retries: u32, bisect: bool) -> Replay {
-    let rules = ReplayRules {
-        max_retries,
-        bisect,
-    };
+    let rules = ReplayRules { max_retries, bisect };
     Replay::new(rules, sequences(count))
 }
 
@@ -23,12 +20,7 @@ fn done() -> Answer {
 }
 
 /// One answer and what it must decide: acknowledged, given up (with attempts), tried next.
-type Step = (
-    Answer,
-    Range<usize>,
-    Option<(Range<usize>, u32)>,
-    Option<Range<usize>>,
-);
+type Step = (Answer, Range<usize>, Option<(Range<usize>, u32)>, Option<Range<usize>>);
 
 fn check(mut replay: Replay, steps: Vec<Step>) {
     for (number, (answer, acknowledged, given_up, next)) in steps.into_iter().enumerate() {
@@ -52,10 +44,7 @@ fn an_empty_list_of_failures_is_success() {
 fn failures_rewind_to_the_first_listed_record_in_whatever_order_they_are_listed() {
     check(
         replay(5, 2, false),
-        vec![
-            (listed(&[4, 2, 3]), 0..2, None, Some(2..5)),
-            (done(), 2..5, None, None),
-        ],
+        vec![(listed(&[4, 2, 3]), 0..2, None, Some(2..5)), (done(), 2..5, None, None)],
     );
 }
 
@@ -68,10 +57,7 @@ fn an_answer_that_names_no_record_of_the_batch_fails_all_of_it() {
     // A record of the same batch that was not in this call is unknown to it too.
     check(
         replay(4, 1, true),
-        vec![
-            (Answer::Error, 0..0, None, Some(0..2)),
-            (listed(&[3]), 0..0, None, Some(0..1)),
-        ],
+        vec![(Answer::Error, 0..0, None, Some(0..2)), (listed(&[3]), 0..0, None, Some(0..1))],
     );
 }
 

@@ -1,0 +1,146 @@
+//! `stageline dev`: the whole system in one process, its state in one folder.
+
+use std::path::{Path, PathBuf};
+
+use console::style;
+use serde_json::json;
+use stageline::clock::Clock;
+use stageline::logging::{self, LogFormat};
+use stageline_local::{LocalOptions, System, SystemOptions};
+use stageline_worker::child::Custody;
+use stageline_worker::{Config, Worker, WorkerError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::DevArgs;
+use crate::connection::DevFile;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+
+pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
+    let log_format = if format == Format::Json { LogFormat::Json } else { LogFormat::Text };
+    logging::init(log_format, "warn,stageline_dispatcher=info,stageline_worker=info,stageline_local=info");
+    let options = SystemOptions {
+        local: LocalOptions {
+            data_dir: Some(dir.to_owned()),
+            port: args.port,
+            prefix: "stageline".to_owned(),
+        },
+        targets: args.targets.clone(),
+    };
+    let system = System::start(options).await?;
+    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system)?) };
+    let file = DevFile {
+        endpoint: system.local().endpoint(),
+        pid: std::process::id(),
+        environment: system.deployment().to_env().into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
+    };
+    let published = Published::new(&file, dir)?;
+    announce(&file, &args, system.recovered(), format);
+
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let working = tokio::spawn({
+        let (drain, stop) = (drain.clone(), stop.clone());
+        async move {
+            match worker {
+                Some(worker) => worker.run(drain, stop).await,
+                None => {
+                    drain.cancelled().await;
+                    Ok(())
+                }
+            }
+        }
+    });
+    let outcome = until_stopped(working, &drain, &stop).await;
+    drop(published);
+    system.shutdown().await;
+    outcome?;
+    Ok(Exit::Success)
+}
+
+/// A first signal lets running tasks finish, a second one stops them.
+async fn until_stopped(
+    mut working: tokio::task::JoinHandle<Result<(), WorkerError>>,
+    drain: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let io = |source| Failure::Io { what: "signals".to_owned(), source };
+    let mut term = signal(SignalKind::terminate()).map_err(io)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
+    loop {
+        tokio::select! {
+            ended = &mut working => {
+                // A worker that panicked is a defect; its tasks are rescued at the next start.
+                return ended.map_err(|e| io(std::io::Error::other(e)))?.map_err(Failure::Worker);
+            }
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if drain.is_cancelled() {
+            stop.cancel();
+        } else {
+            eprintln!("stopping when the running tasks are done; once more to stop them now");
+            drain.cancel();
+        }
+    }
+}
+
+fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, Failure> {
+    let defaults = Config::default();
+    let config = Config {
+        slots: args.slots.unwrap_or(defaults.slots.max(4)),
+        work_dir: dir.join("jobs"),
+        inputs_dir: args.inputs.clone(),
+        allow_any_program: true,
+        lammps_program: args.lammps.clone(),
+        term_grace_seconds: 5,
+        ..defaults
+    };
+    let custody = Custody::of_whole_process().map_err(WorkerError::Custody)?;
+    Ok(Worker::new(config, system.aws(), system.deployment(), Clock::system(), custody)?)
+}
+
+/// The file by which other commands find this system, for as long as it runs.
+struct Published(PathBuf);
+
+impl Published {
+    fn new(file: &DevFile, dir: &Path) -> Result<Self, Failure> {
+        let path = DevFile::path(dir);
+        file.write(dir).map_err(|source| Failure::Io { what: path.display().to_string(), source })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+fn announce(file: &DevFile, args: &DevArgs, recovered: stageline_local::Recovered, format: Format) {
+    if format == Format::Json {
+        output::json(&json!({ "ready": true, "endpoint": file.endpoint, "environment": file.environment }));
+        return;
+    }
+    let label = |text: &str| style(format!("{text:>10}")).for_stderr().cyan().to_string();
+    eprintln!("{} {}", label("stageline"), style("is ready").for_stderr().green().bold());
+    eprintln!("{} {}", label("endpoint"), file.endpoint);
+    let patterns: Vec<_> = args.targets.iter().map(ToString::to_string).collect();
+    eprintln!("{} {}", label("targets"), patterns.join(" "));
+    if recovered != Default::default() {
+        let stageline_local::Recovered { sent_again, rescued } = recovered;
+        eprintln!("{} {sent_again} tasks sent again, {rescued} rescued", label("restart"));
+    }
+    if !args.no_worker {
+        let note = "the command engine may start ANY program here: for development only";
+        eprintln!("{} {}", label("warning"), style(note).for_stderr().yellow());
+    }
+    eprintln!("{} stageline submit --watch --engine demo", label("try"));
+    eprintln!(
+        "{} AWS_ENDPOINT_URL={} AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
+        label("others"),
+        file.endpoint
+    );
+}

@@ -1,0 +1,24 @@
+//! One file a command.
+
+mod dev;
+mod list;
+mod status;
+mod submit;
+mod watch;
+
+use crate::args::{Args, Command};
+use crate::connection::connect;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Runs what was typed.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let (format, dir) = (args.output, args.dir);
+    match args.command {
+        Command::Dev(dev) => dev::run(dev, &dir, format).await,
+        Command::Submit(submit) => submit::run(*submit, &dir, format).await,
+        Command::Watch(task) => watch::run(&connect(&dir).await?, &task.id, format).await,
+        Command::Status(task) => status::run(&connect(&dir).await?, &task.id, format).await,
+        Command::List(list) => list::run(&connect(&dir).await?, &list, format).await,
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a command failed, with its exit code and the next thing to type.
+
+use std::path::PathBuf;
+
+use stageline::Rejection;
+use stageline::aws::{AwsError, DeploymentError};
+use stageline::task::TaskId;
+use stageline_local::LocalError;
+use stageline_worker::WorkerError;
+
+use crate::exit::Exit;
+
+/// A failed command.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The task or an argument is not valid.
+    #[error("{0}")]
+    Rejected(#[from] Rejection),
+    /// An argument is not valid.
+    #[error("INVALID_ARGUMENT: {0}")]
+    Argument(String),
+    /// There is no such task.
+    #[error("TASK_NOT_FOUND: there is no task {0}")]
+    NotFound(TaskId),
+    /// A task of this id exists.
+    #[error("TASK_EXISTS: a task {0} exists already; it was left as it is")]
+    Exists(TaskId),
+    /// AWS did not answer, or refused.
+    #[error("AWS_ERROR: {0}")]
+    Aws(#[from] AwsError),
+    /// The file of `stageline dev` cannot be used.
+    #[error("DEV_FILE_UNREADABLE: {}: {reason}", path.display())]
+    DevFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The embedded AWS could not start.
+    #[error("{code}: {error}", code = local_code(.error))]
+    Local {
+        /// Why.
+        #[from]
+        error: LocalError,
+    },
+    /// The worker could not start.
+    #[error("WORKER_ERROR: {0}")]
+    Worker(#[from] WorkerError),
+    /// The deployment's variables cannot be read.
+    #[error("DEPLOYMENT_INVALID: {0}")]
+    Deployment(#[from] DeploymentError),
+    /// Anything else of the system.
+    #[error("IO_ERROR: {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+fn local_code(error: &LocalError) -> &'static str {
+    match error {
+        LocalError::PortInUse { .. } => "PORT_IN_USE",
+        LocalError::Listen { .. } => "PORT_UNUSABLE",
+        LocalError::DirectoryNotWritable { .. } => "FOLDER_NOT_WRITABLE",
+        LocalError::DirectoryInUse { .. } => "FOLDER_IN_USE",
+        _ => "DEV_START_FAILED",
+    }
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Rejected(_) | Failure::Argument(_) | Failure::Exists(_) => Exit::Invalid,
+            Failure::NotFound(_) => Exit::NotFound,
+            Failure::Aws(_) => Exit::Aws,
+            Failure::Local { .. } => Exit::Environment,
+            Failure::Worker(WorkerError::Aws(_)) => Exit::Aws,
+            Failure::Worker(_) | Failure::Deployment(_) | Failure::DevFile { .. } => Exit::Environment,
+            Failure::Io { .. } => Exit::Error,
+        }
+    }
+
+    /// The next thing to type, if there is one.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Failure::NotFound(_) => "see what there is: stageline list".to_owned(),
+            Failure::Exists(id) => format!("look at it: stageline status {id}"),
+            Failure::Aws(AwsError::Unreachable { .. }) => {
+                "start the local system: stageline dev (or point AWS_ENDPOINT_URL at the right address)".to_owned()
+            }
+            Failure::Aws(AwsError::Refused { code, .. }) if code == "ResourceNotFoundException" => {
+                "the tables are not there: deploy with scripts/deploy, or check STAGELINE_TASKS_TABLE and the region"
+                    .to_owned()
+            }
+            Failure::Local { error: LocalError::PortInUse { .. } } => {
+                "take any free port: stageline dev --port 0".to_owned()
+            }
+            Failure::Local { error: LocalError::DirectoryInUse { .. } } => {
+                "another `stageline dev` has it; use that one, or another folder: stageline dev --dir OTHER".to_owned()
+            }
+            Failure::Local { error: LocalError::DirectoryNotWritable { .. } } => {
+                "use another folder: stageline dev --dir OTHER".to_owned()
+            }
+            Failure::DevFile { path, .. } => {
+                format!("remove {} and start again: stageline dev", path.display())
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! The command `stageline`.
+
+mod args;
+mod commands;
+mod connection;
+mod exit;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let format = args.output;
+    match commands::run(args).await {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            output::failure(format, &failure);
+            failure.exit().into()
+        }
+    }
+}
