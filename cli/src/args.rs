@@ -30,8 +30,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Write a Task record.
     Submit(Box<SubmitArgs>),
-    /// Follow a task until it ends; exit code 0 only if it completed.
-    Watch(TaskArgs),
+    /// Follow tasks until they end; exit code 0 only if all completed.
+    Watch(WatchArgs),
     /// Show a task and its stages.
     Status(TaskArgs),
     /// List an account's tasks, newest first.
@@ -106,6 +106,14 @@ pub struct SubmitArgs {
     /// The command line of the `command` engine, after `--`.
     #[arg(last = true)]
     pub command: Vec<String>,
+}
+
+/// `stageline watch`.
+#[derive(Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// The tasks.
+    #[arg(required = true)]
+    pub ids: Vec<TaskId>,
 }
 
 /// A command about one task.

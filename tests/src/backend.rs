@@ -36,11 +36,7 @@ impl Backend {
     }
 
     async fn embedded() -> Result<Self> {
-        let options = LocalOptions {
-            data_dir: None,
-            port: 0,
-            prefix: "conf".to_owned(),
-        };
+        let options = LocalOptions { data_dir: None, port: 0, prefix: "conf".to_owned() };
         let aws = LocalAws::start(options).await?;
         Ok(Self {
             config: aws.sdk_config(),
@@ -63,12 +59,7 @@ impl Backend {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
         let queues = schema::create(&dynamodb, &sqs, &names).await?;
-        Ok(Self {
-            config,
-            names,
-            queues,
-            _embedded: None,
-        })
+        Ok(Self { config, names, queues, _embedded: None })
     }
 
     /// A DynamoDB client.
@@ -100,9 +91,7 @@ impl Backend {
 /// Twelve digits that no other test of this or another run has.
 fn account() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let micros = u64::try_from(since_epoch.as_micros()).unwrap_or_default();
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
     let process = u64::from(std::process::id());

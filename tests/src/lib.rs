@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What the end-to-end and conformance tests share: a backend, a whole system with workers, and waiting
+//! on conditions.
+
+pub mod backend;
+pub mod system;

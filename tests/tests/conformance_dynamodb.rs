@@ -70,12 +70,8 @@ async fn a_conditional_update_returns_the_whole_new_item() {
     let fields = [("id", s("t")), ("status", s("QUEUED")), ("attempt", n(0)), ("command", s("run"))];
     put(&client, table, &fields).await;
     let claimed = claim(&client, table, 0).send().await.unwrap();
-    let expected = item(&[
-        ("id", s("t")),
-        ("status", s("RUNNING")),
-        ("attempt", n(1)),
-        ("command", s("run")),
-    ]);
+    let expected =
+        item(&[("id", s("t")), ("status", s("RUNNING")), ("attempt", n(1)), ("command", s("run"))]);
     assert_eq!(claimed.attributes, Some(expected));
 }
 
@@ -86,8 +82,7 @@ async fn a_failed_condition_returns_the_item_that_failed_it_and_changes_nothing(
     let fields = [("id", s("t")), ("status", s("RUNNING")), ("attempt", n(3))];
     put(&client, table, &fields).await;
     let refused = claim(&client, table, 0).send().await.unwrap_err();
-    let UpdateItemError::ConditionalCheckFailedException(failure) = refused.into_service_error()
-    else {
+    let UpdateItemError::ConditionalCheckFailedException(failure) = refused.into_service_error() else {
         panic!("not a failed condition");
     };
     assert_eq!(failure.item, Some(item(&fields)));
@@ -101,8 +96,7 @@ async fn a_failed_condition_on_an_absent_item_returns_no_item() {
     let backend = Backend::start().await.unwrap();
     let (client, table) = (backend.dynamodb(), &backend.names().tasks);
     let refused = claim(&client, table, 0).send().await.unwrap_err();
-    let UpdateItemError::ConditionalCheckFailedException(failure) = refused.into_service_error()
-    else {
+    let UpdateItemError::ConditionalCheckFailedException(failure) = refused.into_service_error() else {
         panic!("not a failed condition");
     };
     assert!(failure.item.is_none_or(|item| item.is_empty()));
@@ -355,10 +349,7 @@ async fn the_stream_holds_every_change_in_order_with_both_images() {
         })
         .collect();
     let text = |number: &str| Some(number.to_owned());
-    assert_eq!(
-        images,
-        [(None, text("0")), (text("0"), text("1")), (text("1"), None)]
-    );
+    assert_eq!(images, [(None, text("0")), (text("0"), text("1")), (text("1"), None)]);
     let sequences = records.iter().map(|r| r.dynamodb().unwrap().sequence_number().unwrap());
     let sequences: Vec<u128> = sequences.map(|text| text.parse().unwrap()).collect();
     assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");

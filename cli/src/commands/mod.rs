@@ -17,7 +17,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Dev(dev) => dev::run(dev, &dir, format).await,
         Command::Submit(submit) => submit::run(*submit, &dir, format).await,
-        Command::Watch(task) => watch::run(&connect(&dir).await?, &task.id, format).await,
+        Command::Watch(watch) => watch::run(&connect(&dir).await?, &watch.ids, format).await,
         Command::Status(task) => status::run(&connect(&dir).await?, &task.id, format).await,
         Command::List(list) => list::run(&connect(&dir).await?, &list, format).await,
     }

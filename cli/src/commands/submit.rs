@@ -21,7 +21,7 @@ pub(super) async fn run(args: SubmitArgs, dir: &Path, format: Format) -> Result<
         return Err(Failure::Exists(task.id));
     }
     if args.watch {
-        return super::watch::run(&aws, &task.id, format).await;
+        return super::watch::run(&aws, std::slice::from_ref(&task.id), format).await;
     }
     match format {
         Format::Text => output::line(&task.id),

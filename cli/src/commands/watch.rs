@@ -1,4 +1,4 @@
-//! `stageline watch`: follows a task until it ends. Bars at a terminal, lines elsewhere; the task's own
+//! `stageline watch`: follows tasks until they end. Bars at a terminal, lines elsewhere; the task's own
 //! data goes to standard output once, at the end.
 
 use std::collections::BTreeMap;
@@ -14,29 +14,31 @@ use stageline::task::{Stage, StageStatus, Status, Task, TaskId};
 use super::status::{read, show, stage_line};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Format, colour};
+use crate::output::{self, Format, colour};
 
 const PERIOD: Duration = Duration::from_millis(500);
 /// Failed reads in a row before watching is given up: a moment without network is no reason to.
 const MOST_FAILURES: u32 = 20;
 
-pub(super) async fn run(aws: &Aws, id: &TaskId, format: Format) -> Result<Exit, Failure> {
+pub(super) async fn run(aws: &Aws, ids: &[TaskId], format: Format) -> Result<Exit, Failure> {
     let mut view: Box<dyn View> = match format {
         Format::Json => Box::new(JsonLines::default()),
-        Format::Text if std::io::stderr().is_terminal() => Box::new(Bars::new(id)),
+        Format::Text if std::io::stderr().is_terminal() => Box::new(Bars::default()),
         Format::Text => Box::new(Lines::default()),
     };
     let mut failures = 0;
+    let mut open: Vec<&TaskId> = ids.iter().collect();
+    let mut ended = BTreeMap::new();
     loop {
-        match read(aws, id).await {
-            Ok((task, stages)) => {
+        // The first read tells whether there is anything to watch; later ones may fail for a while.
+        match futures::future::try_join_all(open.iter().map(|id| read(aws, id))).await {
+            Ok(all) => {
                 failures = 0;
-                view.update(&task, &stages);
-                if task.status.is_terminal() {
-                    view.end(&task);
-                    show(&task, &stages, format);
-                    let completed = task.status == Status::Completed;
-                    return Ok(if completed { Exit::Success } else { Exit::NotCompleted });
+                for (task, stages) in all {
+                    view.update(&task, &stages);
+                    if task.status.is_terminal() {
+                        ended.insert(task.id.clone(), (task, stages));
+                    }
                 }
             }
             Err(Failure::Aws(AwsError::Unreachable { .. }))
@@ -44,43 +46,54 @@ pub(super) async fn run(aws: &Aws, id: &TaskId, format: Format) -> Result<Exit, 
             {
                 failures += 1;
             }
-            // The very first read tells whether there is anything to watch.
             Err(failure) => return Err(failure),
+        }
+        open.retain(|id| !ended.contains_key(id));
+        if open.is_empty() {
+            break;
         }
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             _ = tokio::signal::ctrl_c() => {
-                view.interrupted();
-                eprintln!("not watching any more; the task goes on: stageline watch {id}");
+                view.close();
+                let ids: Vec<_> = open.iter().map(ToString::to_string).collect();
+                eprintln!("not watching any more; the work goes on: stageline watch {}", ids.join(" "));
                 return Ok(Exit::Interrupted);
             }
         }
     }
+    view.close();
+    for (n, (task, stages)) in ids.iter().filter_map(|id| ended.get(id)).enumerate() {
+        if n > 0 && format == Format::Text {
+            output::line("");
+        }
+        show(task, stages, format);
+    }
+    let completed = ended.values().all(|(task, _)| task.status == Status::Completed);
+    Ok(if completed { Exit::Success } else { Exit::NotCompleted })
 }
 
 trait View {
     fn update(&mut self, task: &Task, stages: &[Stage]);
     fn has_shown(&self) -> bool;
-    fn end(&mut self, _task: &Task) {}
-    fn interrupted(&mut self) {}
+    /// Nothing more is shown; what is there stays.
+    fn close(&mut self) {}
 }
 
-/// A bar a stage, below a line for the task.
+/// A line a task, and below it a bar a stage.
 struct Bars {
     all: MultiProgress,
-    head: ProgressBar,
-    stages: BTreeMap<u32, ProgressBar>,
-    shown: bool,
+    tasks: BTreeMap<TaskId, TaskBars>,
 }
 
-impl Bars {
-    fn new(id: &TaskId) -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let head = all.add(ProgressBar::new_spinner());
-        head.set_style(style("{spinner:.cyan} {prefix}  {msg}"));
-        head.set_prefix(id.to_string());
-        head.enable_steady_tick(Duration::from_millis(120));
-        Self { all, head, stages: BTreeMap::new(), shown: false }
+struct TaskBars {
+    head: ProgressBar,
+    stages: BTreeMap<u32, ProgressBar>,
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        Self { all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), tasks: BTreeMap::new() }
     }
 }
 
@@ -95,11 +108,19 @@ const WITHOUT_TOTAL: &str = "  {prefix:<12} {msg}";
 
 impl View for Bars {
     fn update(&mut self, task: &Task, stages: &[Stage]) {
-        self.shown = true;
-        self.head.set_message(headline(task));
+        let all = &self.all;
+        let bars = self.tasks.entry(task.id.clone()).or_insert_with(|| {
+            let head = all.add(ProgressBar::new_spinner());
+            head.set_style(style("{spinner:.cyan} {prefix}  {msg}"));
+            head.set_prefix(format!("{} {}", task.engine(), task.id));
+            head.enable_steady_tick(Duration::from_millis(120));
+            TaskBars { head, stages: BTreeMap::new() }
+        });
+        bars.head.set_message(headline(task));
         for stage in stages {
-            let bar = self.stages.entry(stage.order).or_insert_with(|| {
-                let bar = self.all.add(ProgressBar::no_length());
+            let above = bars.stages.values().next_back().unwrap_or(&bars.head).clone();
+            let bar = bars.stages.entry(stage.order).or_insert_with(|| {
+                let bar = all.insert_after(&above, ProgressBar::no_length());
                 bar.set_prefix(stage.name.clone());
                 bar
             });
@@ -113,21 +134,22 @@ impl View for Bars {
             }
             bar.set_message(details(stage));
         }
+        if task.status.is_terminal() {
+            bars.stages.values().for_each(ProgressBar::abandon);
+            bars.head.set_style(style("  {prefix}  {msg}"));
+            bars.head.abandon_with_message(headline(task));
+        }
     }
 
     fn has_shown(&self) -> bool {
-        self.shown
+        !self.tasks.is_empty()
     }
 
-    fn end(&mut self, task: &Task) {
-        self.stages.values().for_each(|bar| bar.abandon());
-        self.head.set_style(style("{prefix}  {msg}"));
-        self.head.abandon_with_message(headline(task));
-    }
-
-    fn interrupted(&mut self) {
-        self.stages.values().for_each(|bar| bar.abandon());
-        self.head.abandon();
+    fn close(&mut self) {
+        for bars in self.tasks.values() {
+            bars.stages.values().for_each(ProgressBar::abandon);
+            bars.head.abandon();
+        }
     }
 }
 
@@ -167,46 +189,45 @@ fn details(stage: &Stage) -> String {
 /// One line a change.
 #[derive(Default)]
 struct Lines {
-    status: Option<Status>,
-    stages: BTreeMap<u32, String>,
+    tasks: BTreeMap<TaskId, Status>,
+    stages: BTreeMap<(TaskId, u32), String>,
 }
 
 impl View for Lines {
     fn update(&mut self, task: &Task, stages: &[Stage]) {
-        if self.status != Some(task.status) {
-            self.status = Some(task.status);
-            eprintln!("{} {}", task.id, headline(task).trim_end());
-        }
         for stage in stages {
-            let line = stage_line(stage);
-            if self.stages.get(&stage.order) != Some(&line) {
+            let (key, line) = ((task.id.clone(), stage.order), stage_line(stage));
+            if self.stages.get(&key) != Some(&line) {
                 eprintln!("{} {line}", task.id);
-                self.stages.insert(stage.order, line);
+                self.stages.insert(key, line);
             }
+        }
+        if self.tasks.insert(task.id.clone(), task.status) != Some(task.status) {
+            eprintln!("{} {}", task.id, headline(task).trim_end());
         }
     }
 
     fn has_shown(&self) -> bool {
-        self.status.is_some()
+        !self.tasks.is_empty()
     }
 }
 
-/// One JSON document a change on standard error; the last, on standard output, is the whole task.
+/// One JSON document a change on standard error; the last ones, on standard output, are whole tasks.
 #[derive(Default)]
 struct JsonLines {
-    last: Option<String>,
+    last: BTreeMap<TaskId, String>,
 }
 
 impl View for JsonLines {
     fn update(&mut self, task: &Task, stages: &[Stage]) {
         let line = json!({ "id": task.id, "status": task.status, "stages": stages }).to_string();
-        if self.last.as_ref() != Some(&line) {
+        if self.last.get(&task.id) != Some(&line) {
             eprintln!("{line}");
-            self.last = Some(line);
+            self.last.insert(task.id.clone(), line);
         }
     }
 
     fn has_shown(&self) -> bool {
-        self.last.is_some()
+        !self.last.is_empty()
     }
 }

@@ -1,0 +1,183 @@
+//! A whole system to test: the embedded one, or the deployed one that `STAGELINE_TEST_ENDPOINT` and the
+//! deployment's variables name, with workers of this process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use aws_config::SdkConfig;
+use serde_json::Value;
+use stageline::Clock;
+use stageline::aws::{Aws, Deployment};
+use stageline::task::{Status, Task, TaskId};
+use stageline_local::{LocalOptions, System, SystemOptions, sdk_config};
+use stageline_worker::child::Custody;
+use stageline_worker::{Config, Worker, WorkerError};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::ENDPOINT;
+
+/// Longer than anything here takes on a busy machine: a test that reaches it has failed.
+const DEADLINE: Duration = Duration::from_secs(120);
+const PERIOD: Duration = Duration::from_millis(25);
+
+/// A system without workers.
+pub struct Stack {
+    /// The embedded one, when it is.
+    pub embedded: Option<System>,
+    /// Its tables and queues.
+    pub aws: Aws,
+    /// Its names and pools.
+    pub deployment: Deployment,
+    /// How any client reaches it.
+    pub config: SdkConfig,
+    folder: tempfile::TempDir,
+}
+
+/// A worker of this process.
+pub struct RunningWorker {
+    /// Its id.
+    pub id: stageline::task::WorkerId,
+    /// Cancelled: no more tasks.
+    pub drain: CancellationToken,
+    /// Cancelled: running tasks are stopped.
+    pub stop: CancellationToken,
+    done: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Stack {
+    /// Starts the embedded system, or enters the deployed one.
+    pub async fn start() -> Result<Self> {
+        match std::env::var(ENDPOINT) {
+            Ok(endpoint) => {
+                let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
+                Self::of(None, deployment, sdk_config(&endpoint))
+            }
+            Err(_) => Self::embedded().await,
+        }
+    }
+
+    /// Starts the embedded system, whatever the environment says.
+    pub async fn embedded() -> Result<Self> {
+        let local = LocalOptions { data_dir: None, port: 0, prefix: "test".to_owned() };
+        let system = System::start(SystemOptions { local, targets: vec!["default/*".parse()?] }).await?;
+        let (deployment, config) = (system.deployment().clone(), system.sdk_config());
+        Self::of(Some(system), deployment, config)
+    }
+
+    fn of(embedded: Option<System>, deployment: Deployment, config: SdkConfig) -> Result<Self> {
+        let aws = Aws::new(&config, &deployment);
+        Ok(Self { embedded, aws, deployment, config, folder: tempfile::tempdir()? })
+    }
+
+    /// A configuration for workers here: any program, the repository's examples as inputs.
+    pub fn worker_config(&self, slots: u32) -> Config {
+        Config {
+            slots,
+            work_dir: self.folder.path().join("jobs"),
+            inputs_dir: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples"),
+            allow_any_program: true,
+            lammps_program: std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned()),
+            term_grace_seconds: 2,
+            drain_grace_seconds: 1,
+            ..Config::default()
+        }
+    }
+
+    /// Starts a worker.
+    pub fn worker(&self, config: Config) -> Result<RunningWorker> {
+        let aws = Aws::new(&self.config, &self.deployment);
+        let worker = Worker::new(config, aws, &self.deployment, Clock::system(), Custody::shared()?)?;
+        let (id, drain, stop) = (worker.id().clone(), CancellationToken::new(), CancellationToken::new());
+        let done = tokio::spawn(worker.run(drain.clone(), stop.clone()));
+        Ok(RunningWorker { id, drain, stop, done })
+    }
+
+    /// A DynamoDB client, for what a foreign client would do.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.config)
+    }
+
+    /// Puts a record as a foreign client does: the JSON as it is, without any check.
+    pub async fn put(&self, record: &Value) -> Result<TaskId> {
+        let item: stageline::task::Item = serde_dynamo_item(record)?;
+        self.dynamodb()
+            .put_item()
+            .table_name(&self.deployment.tasks_table)
+            .set_item(Some(item))
+            .send()
+            .await?;
+        record["id"].as_str().context("a record has an id")?.parse().map_err(Into::into)
+    }
+
+    /// Waits until the record fulfils `condition`.
+    pub async fn until(&self, id: &TaskId, condition: impl Fn(&Task) -> bool) -> Result<Task> {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let task = self.aws.tasks.get(id).await?.with_context(|| format!("no task {id}"))?;
+            if condition(&task) {
+                return Ok(task);
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("task {id} is still {task:#?}");
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Waits until the task has ended.
+    pub async fn ended(&self, id: &TaskId) -> Result<Task> {
+        self.until(id, |task| task.status.is_terminal()).await
+    }
+
+    /// Waits until the task has ended, and fails unless it completed.
+    pub async fn completed(&self, id: &TaskId) -> Result<Task> {
+        let task = self.ended(id).await?;
+        if task.status != Status::Completed {
+            bail!("not completed: {task:#?}");
+        }
+        Ok(task)
+    }
+
+    /// Stops the system.
+    pub async fn shutdown(self) {
+        if let Some(system) = self.embedded {
+            system.shutdown().await;
+        }
+    }
+}
+
+impl RunningWorker {
+    /// Drains the worker and waits for its end.
+    pub async fn drained(self) -> Result<()> {
+        self.drain.cancel();
+        Ok(self.done.await??)
+    }
+}
+
+/// Waits until `condition` gives something.
+pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = condition().await? {
+            return Ok(found);
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("it never came to be: {what}");
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn serde_dynamo_item(record: &Value) -> Result<stageline::task::Item> {
+    Ok(serde_dynamo::to_item(record)?)
+}
+
+/// An id that no other test has, also on a shared endpoint.
+pub fn id(name: &str) -> String {
+    format!("{name}-{}", TaskId::fresh())
+}
