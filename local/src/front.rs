@@ -63,6 +63,11 @@ impl Front {
 }
 
 async fn handle(State(front): State<Front>, request: Request<Body>) -> Response<Body> {
+    // Only browsers send this header. Whoever can write a task runs a command on this machine, and a web
+    // page that reaches the loopback interface (also under a name of its own) must not be one of them.
+    if request.headers().contains_key(header::ORIGIN) {
+        return plain(StatusCode::FORBIDDEN, "web pages are not served here");
+    }
     let Some(target) = target(request.headers()) else {
         return match *request.method() {
             Method::GET | Method::HEAD => Response::new(Body::from("ok\n")),

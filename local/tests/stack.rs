@@ -207,17 +207,35 @@ async fn a_receive_that_waits_does_not_hold_up_the_shutdown() {
     waiting.await.unwrap().ok();
 }
 
-#[tokio::test]
-async fn health_is_answered_on_a_plain_get() {
+/// One request over a connection of its own, as no SDK would send it.
+async fn raw(aws: &LocalAws, request: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let aws = LocalAws::start(in_memory()).await.unwrap();
     let address = aws.endpoint().replace("http://", "");
     let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let request = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn health_is_answered_on_a_plain_get() {
+    let aws = LocalAws::start(in_memory()).await.unwrap();
+    let answer = raw(&aws, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_web_page_is_refused() {
+    let aws = LocalAws::start(in_memory()).await.unwrap();
+    for target in ["AmazonSQS.ListQueues", "DynamoDB_20120810.ListTables"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: rebound.example\r\norigin: http://rebound.example\r\n\
+             x-amz-target: {target}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+        );
+        let answer = raw(&aws, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -2,10 +2,6 @@
 //! `STAGELINE_TEST_ENDPOINT=http://127.0.0.1:4566 cargo test -p stageline-tests`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[allow(dead_code, reason = "each suite uses its own half of the backend")]
-#[path = "../src/backend.rs"]
-mod backend;
-
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
@@ -14,8 +10,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, KeysAndAttributes,
     ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use backend::Backend;
 use stageline_local::pump::aws_sdk_dynamodbstreams::types::{OperationType, Record, ShardIteratorType};
+use stageline_tests::backend::Backend;
 
 fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())

@@ -2,10 +2,6 @@
 //! `STAGELINE_TEST_ENDPOINT=http://127.0.0.1:4566 cargo test -p stageline-tests`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[allow(dead_code, reason = "each suite uses its own half of the backend")]
-#[path = "../src/backend.rs"]
-mod backend;
-
 use std::collections::HashMap;
 
 use aws_sdk_sqs::Client;
@@ -14,7 +10,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
     QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use backend::Backend;
+use stageline_tests::backend::Backend;
 
 /// The longest wait of a receive that expects something; it ends as soon as there is a message.
 const PATIENT: i32 = 20;
@@ -281,5 +277,5 @@ async fn creating_a_queue_again_gives_its_url() {
     assert_eq!(get.send().await.unwrap().queue_url(), Some(url.as_str()));
     let list = client.list_queues().queue_name_prefix(&backend.names().dead);
     let listed = list.send().await.unwrap();
-    assert_eq!(listed.queue_urls(), [url.clone()]);
+    assert_eq!(listed.queue_urls(), std::slice::from_ref(url));
 }

@@ -22,8 +22,6 @@ use crate::acknowledge::{Acknowledger, Handle};
 use crate::attempt;
 use crate::worker::Shared;
 
-/// The longest wait that SQS knows: an idle host costs 180 requests an hour and lane.
-const COLD_WAIT: Duration = Duration::from_secs(20);
 /// How long a message is away from the queue before somebody else may try it: many times what a claim
 /// takes, and the registry lists a task within a heartbeat.
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -102,7 +100,8 @@ impl Poller {
 
     fn poll(&self, lane: Lane, most: usize, state: LaneState) -> BoxFuture<'static, Answer> {
         let (queues, queue_url) = (self.shared.aws.queues.clone(), self.queues.url(lane).to_owned());
-        let wait = if state.hot { Duration::ZERO } else { COLD_WAIT };
+        let cold = Duration::from_secs(self.shared.config.poll_wait_seconds);
+        let wait = if state.hot { Duration::ZERO } else { cold };
         let pause = match state.failures {
             0 => Duration::ZERO,
             n => (FIRST_PAUSE * 2u32.saturating_pow(n.min(10) - 1)).min(LONGEST_PAUSE),

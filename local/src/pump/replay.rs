@@ -1,5 +1,5 @@
 //! What becomes of a batch after each answer of the function: the rules of an event source mapping with
-//! partial batch answers, bisect and finite retries. Pure: no clock, no I/O. Called by [`super::lane`].
+//! partial batch answers, bisect and finite retries. Pure: no clock, no I/O. Called by `super::lane`.
 //!
 //! - A listed failure rewinds to the first record that is listed: those before it are done, it and those
 //!   after it are tried again.

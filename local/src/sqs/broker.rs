@@ -1,5 +1,5 @@
 //! All queues by name, and what concerns more than one of them: dead letters. Pure like
-//! [`super::queue::Queue`]. Called by [`super::calls`] under the endpoint's lock.
+//! `super::queue::Queue`. Called by `super::calls` under the endpoint's lock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
