@@ -45,7 +45,7 @@ pub struct DevArgs {
     #[arg(long, default_value_t = 4577)]
     pub port: u16,
     /// Tasks at once; by default the number of cores, at least 4.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub slots: Option<u32>,
     /// Where `script` and `inputs` of tasks are looked up.
     #[arg(long, default_value = ".")]

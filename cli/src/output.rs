@@ -1,6 +1,7 @@
 //! Data on standard output, everything else on standard error.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use clap::ValueEnum;
 use console::{Style, style};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use stageline::task::Status;
 
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// How results are written.
@@ -45,9 +47,40 @@ pub fn failure(format: Format, failure: &Failure) {
         Format::Json => {
             let text = failure.to_string();
             let (code, message) = text.split_once(": ").unwrap_or(("ERROR", &text));
-            let error = json!({ "error": { "code": code, "message": message, "next": failure.hint() } });
-            eprintln!("{error}");
+            json_failure(code, message, failure.hint().as_deref());
         }
+    }
+}
+
+fn json_failure(code: &str, message: &str, next: Option<&str>) {
+    let error = json!({ "error": { "code": code, "message": message, "next": next } });
+    eprintln!("{error}");
+}
+
+/// Says what is wrong with the arguments, in the format that they ask for; help and version are no errors.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    if !(error.use_stderr() && json_is_asked_for()) {
+        error.exit();
+    }
+    let text = error.to_string();
+    let message = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let message = message.split("\n\nFor more information").next().unwrap_or(message);
+    let message = message.trim_start_matches("error: ").trim_end();
+    json_failure("INVALID_ARGUMENT", message, Some("see what there is: stageline --help"));
+    Exit::Invalid.into()
+}
+
+/// Whether arguments that could not be parsed ask for JSON.
+fn json_is_asked_for() -> bool {
+    let words: Vec<_> = std::env::args().skip(1).take_while(|word| word != "--").collect();
+    let typed = words.iter().rev().find_map(|word| word.strip_prefix("--output="));
+    let typed = typed.or_else(|| {
+        let at = words.iter().rposition(|word| word == "--output")?;
+        words.get(at + 1).map(String::as_str)
+    });
+    match typed {
+        Some(format) => format == "json",
+        None => std::env::var("STAGELINE_OUTPUT").is_ok_and(|format| format == "json"),
     }
 }
 

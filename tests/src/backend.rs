@@ -62,6 +62,11 @@ impl Backend {
         Ok(Self { config, names, queues, _embedded: None })
     }
 
+    /// How any client reaches it.
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)

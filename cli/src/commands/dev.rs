@@ -9,7 +9,7 @@ use stageline::logging::{self, LogFormat};
 use stageline_local::{LocalOptions, System, SystemOptions};
 use stageline_worker::child::Custody;
 use stageline_worker::{Config, Worker, WorkerError};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
@@ -36,6 +36,8 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         pid: std::process::id(),
         environment: system.deployment().to_env().into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
     };
+    // From here on others know of this process and may signal it: a default handler would leave the file.
+    let signals = Signals::new()?;
     let published = Published::new(&file, dir)?;
     announce(&file, &args, system.recovered(), format);
 
@@ -52,30 +54,42 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
             }
         }
     });
-    let outcome = until_stopped(working, &drain, &stop).await;
+    let outcome = until_stopped(working, signals, &drain, &stop).await;
     drop(published);
     system.shutdown().await;
     outcome?;
     Ok(Exit::Success)
 }
 
+/// SIGTERM and SIGINT, caught as long as this lives.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let caught = |kind| signal(kind).map_err(|source| Failure::Io { what: "signals".to_owned(), source });
+        Ok(Self { term: caught(SignalKind::terminate())?, interrupt: caught(SignalKind::interrupt())? })
+    }
+}
+
 /// A first signal lets running tasks finish, a second one stops them.
 async fn until_stopped(
     mut working: tokio::task::JoinHandle<Result<(), WorkerError>>,
+    mut signals: Signals,
     drain: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let io = |source| Failure::Io { what: "signals".to_owned(), source };
-    let mut term = signal(SignalKind::terminate()).map_err(io)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
     loop {
         tokio::select! {
             ended = &mut working => {
                 // A worker that panicked is a defect; its tasks are rescued at the next start.
-                return ended.map_err(|e| io(std::io::Error::other(e)))?.map_err(Failure::Worker);
+                let panicked = |e| Failure::Io { what: "worker".to_owned(), source: std::io::Error::other(e) };
+                return ended.map_err(panicked)?.map_err(Failure::Worker);
             }
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = signals.term.recv() => {}
+            _ = signals.interrupt.recv() => {}
         }
         if drain.is_cancelled() {
             stop.cancel();

@@ -10,6 +10,8 @@ use tracing::warn;
 
 /// Bytes of each stream on the record.
 const TAIL_BYTES: usize = 4 * 1024;
+/// Stands for what comes before the tail.
+const CUT: &str = "…\n";
 /// A longer line is cut for the reader; no engine's own lines come near it.
 const LONGEST_LINE_BYTES: usize = 16 * 1024;
 
@@ -84,15 +86,17 @@ impl Capture {
 
     /// The end of what was printed.
     pub fn tail(&self) -> String {
-        let mut text =
-            String::from_utf8_lossy(&self.tail[self.tail.len().saturating_sub(TAIL_BYTES)..]).into_owned();
         let cut = self.seen > TAIL_BYTES as u64;
+        // Room for the mark, which may be longer than the part of a line that it stands for.
+        let room = if cut { TAIL_BYTES - CUT.len() } else { TAIL_BYTES };
+        let mut text =
+            String::from_utf8_lossy(&self.tail[self.tail.len().saturating_sub(room)..]).into_owned();
         // Replacement characters take three bytes for one.
-        if text.len() > TAIL_BYTES {
-            text.drain(..text.ceil_char_boundary(text.len() - TAIL_BYTES));
+        if text.len() > room {
+            text.drain(..text.ceil_char_boundary(text.len() - room));
         }
         if cut && let Some(first_line) = text.find('\n').filter(|end| *end < TAIL_BYTES / 2) {
-            text.replace_range(..=first_line, "…\n");
+            text.replace_range(..=first_line, CUT);
         }
         text
     }
@@ -136,7 +140,7 @@ mod tests {
             capture.take(&[b'x'; 1_000], |_| {});
         }
         assert!(capture.tail.len() + capture.line.len() < 64 * 1024);
-        assert_eq!(capture.tail().len(), TAIL_BYTES);
+        assert_eq!(capture.tail().len(), TAIL_BYTES - CUT.len());
         assert_eq!(dir.path().join("stdout.log").metadata().unwrap().len(), 10_000);
         assert_eq!(capture.artifact().unwrap().size_bytes, Some(10_000));
     }
@@ -148,6 +152,14 @@ mod tests {
             capture.take(format!("line {n}\n").as_bytes(), |_| {});
         }
         assert!(capture.tail().starts_with("…\nline ") && capture.tail().ends_with("line 9999\n"));
+    }
+
+    #[test]
+    fn the_mark_of_a_cut_tail_is_within_its_bound() {
+        let (_dir, mut capture) = capture(u64::MAX);
+        capture.take("y\n".repeat(10_000).as_bytes(), |_| {});
+        let tail = capture.tail();
+        assert!(tail.starts_with("…\ny\n") && tail.len() <= TAIL_BYTES, "{}", tail.len());
     }
 
     proptest! {
