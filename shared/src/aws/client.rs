@@ -16,15 +16,16 @@ use super::{Deployment, StagesTable, TasksTable, WorkQueues, WorkersTable};
 pub async fn sdk_config() -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let region =
-        aws_config::meta::region::RegionProviderChain::default_provider().or_else(Region::new("us-east-1"));
-    aws_config::defaults(BehaviorVersion::latest())
+    let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
-        .region(region)
         .retry_config(RetryConfig::standard().with_max_attempts(4))
         .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).build())
         .load()
-        .await
+        .await;
+    match config.region() {
+        Some(_) => config,
+        None => config.into_builder().region(Region::new("us-east-1")).build(),
+    }
 }
 
 /// The tables and queues of one deployment.
