@@ -1,13 +1,15 @@
 //! One attempt: claim, run, end, acknowledge.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use stageline::aws::{Claimed, Leavings, Retry, Write};
 use stageline::protocol::claim::{Refused, refused};
 use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Failure, Outcome, decide};
-use stageline::task::{Task, TaskId};
+use stageline::task::{ErrorKind, Task, TaskId};
 use stageline::{Code, Rejection};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -55,7 +57,11 @@ pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, a
 
 async fn perform(shared: &Shared, task: &Task) {
     info!(engine = task.engine(), "claimed");
-    let (outcome, left) = execute(shared, task).await;
+    // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
+    let (outcome, left) = match AssertUnwindSafe(execute(shared, task)).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(_panic) => (Outcome::Failed(worker_fault("the engine's code failed")), Leavings::default()),
+    };
     let now = shared.clock.now();
     let decision = decide(outcome, task, now);
     let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
@@ -135,9 +141,15 @@ async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) {
     }
 }
 
+/// A failure that is not the task's doing: trying again may help.
+pub(crate) fn worker_fault(message: impl Into<String>) -> Failure {
+    Failure { kind: ErrorKind::Retryable, ..Failure::fatal(Code::WorkerFault, message) }
+}
+
 /// The folder of one attempt, below the worker's.
 pub(crate) fn job_dir(shared: &Shared, task: &Task) -> std::path::PathBuf {
-    // Ids are parsed: no separators, no leading dot. A colon is unusual in file names and stays out.
-    let folder = |id: &TaskId| id.as_str().replace(':', "_");
+    // Ids are parsed: no separators, no leading dot. A colon would end a path in PATH-like variables; the
+    // tilde is no character of ids, so two ids never share a folder.
+    let folder = |id: &TaskId| id.as_str().replace(':', "~");
     shared.config.work_dir.join(folder(&task.id)).join(task.attempt.to_string())
 }

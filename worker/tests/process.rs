@@ -1,4 +1,5 @@
 //! The worker as its own process, configured by its environment alone, against the embedded system.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -62,19 +62,16 @@ impl WorkQueues {
                 .map_err(|e| AwsError::from_sdk(SEND, e)),
             Err(error) => Err(error),
         };
-        let mut failures = vec![Some("SQS did not answer for this entry".to_owned()); commands.len()];
-        match sent {
+        let failures = match sent {
             Ok(output) => {
-                for done in output.successful() {
-                    set(&mut failures, done.id(), None);
-                }
-                for failed in output.failed() {
-                    let why = format!("{}: {}", failed.code(), failed.message().unwrap_or("no message"));
-                    set(&mut failures, failed.id(), Some(why));
-                }
+                let done = output.successful().iter().map(|entry| entry.id());
+                let failed = output.failed().iter().map(|entry| {
+                    (entry.id(), format!("{}: {}", entry.code(), entry.message().unwrap_or("no message")))
+                });
+                per_command(commands.len(), done, failed)
             }
-            Err(error) => failures.fill(Some(error.to_string())),
-        }
+            Err(error) => vec![Some(error.to_string()); commands.len()],
+        };
         SentBatch { failures }
     }
 
@@ -145,8 +142,31 @@ impl WorkQueues {
 
 const SEND: &str = "SendMessageBatch";
 
-fn set(failures: &mut [Option<String>], id: &str, failure: Option<String>) {
-    if let Some(slot) = id.parse::<usize>().ok().and_then(|index| failures.get_mut(index)) {
-        *slot = failure;
+/// For each of `count` commands why it was not sent, from an answer that names entries by number.
+fn per_command<'a>(
+    count: usize,
+    done: impl Iterator<Item = &'a str>,
+    failed: impl Iterator<Item = (&'a str, String)>,
+) -> Vec<Option<String>> {
+    let mut failures = vec![Some("SQS did not answer for this entry".to_owned()); count];
+    for (id, failure) in done.map(|id| (id, None)).chain(failed.map(|(id, why)| (id, Some(why)))) {
+        if let Some(slot) = id.parse::<usize>().ok().and_then(|index| failures.get_mut(index)) {
+            *slot = failure;
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_sqs_confirms_counts_as_sent() {
+        let failed = [("1", "Throttled: slow down".to_owned()), ("9", "out of range".to_owned())];
+        let failures = per_command(4, ["0", "x"].into_iter(), failed.into_iter());
+        assert_eq!(failures[0], None);
+        assert_eq!(failures[1].as_deref(), Some("Throttled: slow down"));
+        assert!(failures[2].is_some() && failures[3].is_some(), "no answer is no success");
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use stageline::Code;
 use stageline::aws::Leavings;
 use stageline::protocol::outcome::{Failure, Outcome};
-use stageline::task::{ErrorKind, Task};
+use stageline::task::Task;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tracing::{debug, info, warn};
@@ -18,6 +18,7 @@ use super::capture::Capture;
 use super::environment::scrubbed;
 use super::folder::JobFolder;
 use super::tree::Tree;
+use crate::attempt::worker_fault;
 use crate::engines::{ChildPlan, Exit, Reader, Stream};
 use crate::progress::{Reporter, Sink};
 use crate::worker::Shared;
@@ -98,12 +99,20 @@ pub(crate) async fn run(
 
     let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
     let both = async { tokio::join!(pumps.0, pumps.1) };
-    if tokio::time::timeout(LAST_BYTES, both).await.is_err() {
-        warn!("the pipes stay open though every process is gone; the rest of the output is not read");
-        aborts.0.abort();
-        aborts.1.abort();
-    }
+    let understood = match tokio::time::timeout(LAST_BYTES, both).await {
+        Ok((stdout, stderr)) => stdout.is_ok() && stderr.is_ok(),
+        Err(_elapsed) => {
+            warn!("the pipes stay open though every process is gone; the rest of the output is not read");
+            aborts.0.abort();
+            aborts.1.abort();
+            true
+        }
+    };
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    if !understood {
+        // Its reader panicked: what it would say of the rest is worth nothing.
+        output.reader = None;
+    }
     conclude(end, &mut output)
 }
 
@@ -148,14 +157,9 @@ fn conclude(end: End, output: &mut Output) -> (Outcome, Leavings) {
         (End::Exited(status), Some(reader)) => {
             reader.verdict(Exit { code: status.code(), signal: status.signal() }, &left.stderr)
         }
-        // The reader is taken once, here.
-        (End::Exited(_), None) => Outcome::Failed(worker_fault("the output was not understood".to_owned())),
+        (End::Exited(_), None) => Outcome::Failed(worker_fault("the engine's reader failed over the output")),
     };
     (outcome, left)
-}
-
-fn worker_fault(message: String) -> Failure {
-    Failure { kind: ErrorKind::Retryable, ..Failure::fatal(Code::WorkerFault, message) }
 }
 
 async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<Mutex<Output>>) {
