@@ -76,18 +76,18 @@ pub struct SubmitArgs {
     /// A further file that the engine needs, below the worker's inputs folder.
     #[arg(long = "input", value_name = "PATH")]
     pub inputs: Vec<String>,
-    /// Where it wants to run.
-    #[arg(long, default_value_t)]
-    pub target: Target,
-    /// LOW, MEDIUM, HIGH, CRITICAL, or 0 to 20.
-    #[arg(long, default_value_t)]
-    pub priority: Priority,
+    /// Where it wants to run [default: default/default]
+    #[arg(long)]
+    pub target: Option<Target>,
+    /// LOW, MEDIUM, HIGH, CRITICAL, or 0 to 20 [default: MEDIUM]
+    #[arg(long)]
+    pub priority: Option<Priority>,
     /// The id; a fresh one by default. A task of this id that exists is left as it is.
     #[arg(long)]
     pub id: Option<TaskId>,
-    /// The account.
-    #[arg(long, default_value = "default", env = "STAGELINE_ACCOUNT")]
-    pub account: String,
+    /// The account [default: default]
+    #[arg(long, env = "STAGELINE_ACCOUNT")]
+    pub account: Option<String>,
     /// What kind of task it is, for people.
     #[arg(long = "type")]
     pub kind: Option<String>,

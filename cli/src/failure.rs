@@ -36,6 +36,14 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// The `stageline dev` of this folder is gone.
+    #[error("DEV_NOT_RUNNING: the process {pid} that wrote {} is gone", path.display())]
+    DevNotRunning {
+        /// The file.
+        path: PathBuf,
+        /// The process.
+        pid: u32,
+    },
     /// The embedded AWS could not start.
     #[error("{code}: {error}", code = local_code(.error))]
     Local {
@@ -75,7 +83,7 @@ impl Failure {
         match self {
             Failure::Rejected(_) | Failure::Argument(_) | Failure::Exists(_) => Exit::Invalid,
             Failure::NotFound(_) => Exit::NotFound,
-            Failure::Aws(_) => Exit::Aws,
+            Failure::Aws(_) | Failure::DevNotRunning { .. } => Exit::Aws,
             Failure::Local { .. } => Exit::Environment,
             Failure::Worker(WorkerError::Aws(_)) => Exit::Aws,
             Failure::Worker(_) | Failure::Deployment(_) | Failure::DevFile { .. } => Exit::Environment,
@@ -104,6 +112,7 @@ impl Failure {
             Failure::Local { error: LocalError::DirectoryNotWritable { .. } } => {
                 "use another folder: stageline dev --dir OTHER".to_owned()
             }
+            Failure::DevNotRunning { .. } => "start it again, its tasks are kept: stageline dev".to_owned(),
             Failure::DevFile { path, .. } => {
                 format!("remove {} and start again: stageline dev", path.display())
             }

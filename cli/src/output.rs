@@ -72,7 +72,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 
 /// Whether arguments that could not be parsed ask for JSON.
 fn json_is_asked_for() -> bool {
-    let words: Vec<_> = std::env::args().skip(1).take_while(|word| word != "--").collect();
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<_> = words.take_while(|word| word != "--").collect();
     let typed = words.iter().rev().find_map(|word| word.strip_prefix("--output="));
     let typed = typed.or_else(|| {
         let at = words.iter().rposition(|word| word == "--output")?;

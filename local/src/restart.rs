@@ -44,19 +44,31 @@ pub(crate) async fn recover(
                 false => waiting.extend(command_to_send(item, deployment)),
             }
         }
-        let count = waiting.len();
+        let count = waiting.iter().filter(|triage| matches!(triage, Triage::Send(_))).count();
         match dispatcher.repair(waiting).await {
             Ok(()) => recovered.sent_again += count,
             Err(failed) => {
                 warn!(tasks = ?failed, "not sent again");
-                recovered.sent_again += count - failed.len();
+                recovered.sent_again += count.saturating_sub(failed.len());
             }
         }
         start = next;
         if start.is_none() {
-            return Ok(recovered);
+            break;
         }
     }
+    forget_dead_workers(aws, &alive).await?;
+    Ok(recovered)
+}
+
+/// Their registries are not needed any more: what they ran has been brought back.
+async fn forget_dead_workers(aws: &Aws, alive: &HashSet<WorkerId>) -> Result<(), AwsError> {
+    for beat in aws.workers.heartbeats().await? {
+        if !alive.contains(&beat.worker_id) {
+            aws.workers.remove(&beat.worker_id).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn living_workers(aws: &Aws, now: At) -> Result<HashSet<WorkerId>, AwsError> {

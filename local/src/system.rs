@@ -153,7 +153,7 @@ fn rules() -> Result<MappingRules, LocalError> {
     Ok(MappingRules { batch_size: 100, max_retries: 5, bisect: true, filter, ..MappingRules::default() })
 }
 
-/// The failure destination: on AWS a queue with an alarm, here the log. The records stay in the table.
+/// The failure destination: on AWS a queue, here the log. The records stay in the table.
 async fn log_failures(mut failed: mpsc::Receiver<FailedBatch>) {
     while let Some(batch) = failed.recv().await {
         error!(

@@ -152,7 +152,7 @@ async fn bad_records_never_fail_the_batch() -> Result<()> {
     assert!(response.batch_item_failures.is_empty());
     for (id, code) in [
         ("t1", "RECORD_MALFORMED"),
-        ("not/valid", "RECORD_MALFORMED"),
+        ("not/valid", "ID_INVALID"),
         ("t2", "TARGET_UNROUTABLE"),
         ("t3", "RECORD_MALFORMED"),
         ("t4", "RECORD_MALFORMED"),

@@ -31,17 +31,22 @@ pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, a
         let now = shared.clock.now();
         match shared.aws.tasks.claim(&command.task_id, command.attempt, &shared.id, now).await {
             Ok(Claimed::Won(task)) => {
-                shared.running.begin(task.id.clone(), now, handle);
-                perform(&shared, &task).await;
-                if let Some(handle) = shared.running.end(&task.id) {
+                shared.running.begin(&task, now, handle);
+                let written = perform(&shared, &task).await;
+                // Not written: a message that is still there comes back, and the registry does not list the
+                // task any more, by which a repair pass finds it.
+                if let Some(handle) = shared.running.end(&task)
+                    && written
+                {
                     acknowledger.delete(handle).await;
                 }
             }
             Ok(Claimed::WonUnreadable(rejection)) => {
-                end_unreadable(&shared, &command, &rejection).await;
-                acknowledger.delete(handle).await;
+                if end_unreadable(&shared, &command, &rejection).await {
+                    acknowledger.delete(handle).await;
+                }
             }
-            Ok(Claimed::Refused(current)) => match refused(current.as_deref(), command.attempt) {
+            Ok(Claimed::Refused(current)) => match refused(&current, command.attempt) {
                 Refused::Delete(why) => {
                     info!(why, "claim refused, message deleted");
                     acknowledger.delete(handle).await;
@@ -55,7 +60,8 @@ pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, a
     .await;
 }
 
-async fn perform(shared: &Shared, task: &Task) {
+/// Runs the engine and writes the outcome; whether the record now says what became of the attempt.
+async fn perform(shared: &Shared, task: &Task) -> bool {
     info!(engine = task.engine(), "claimed");
     // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
     let (outcome, left) = match AssertUnwindSafe(execute(shared, task)).catch_unwind().await {
@@ -69,9 +75,15 @@ async fn perform(shared: &Shared, task: &Task) {
     let mut pause = FIRST_PAUSE;
     for _ in 0..WRITE_TRIES {
         match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
-            Ok(Write::Applied | Write::AlreadyApplied) => return,
-            Ok(Write::Fenced) => return warn!("outcome not written: the task has moved on"),
-            Ok(Write::NotFound) => return warn!("outcome not written: the task was deleted"),
+            Ok(Write::Applied | Write::AlreadyApplied) => return true,
+            Ok(Write::Fenced) => {
+                warn!("outcome not written: the task has moved on");
+                return true;
+            }
+            Ok(Write::NotFound) => {
+                warn!("outcome not written: the task was deleted");
+                return true;
+            }
             Err(error) if error.retry() == Retry::Later => {
                 warn!(%error, "outcome not written, trying again");
                 tokio::time::sleep(pause).await;
@@ -85,6 +97,7 @@ async fn perform(shared: &Shared, task: &Task) {
         }
     }
     error!("outcome not written, given up; the task stays RUNNING until it is rescued");
+    false
 }
 
 async fn execute(shared: &Shared, task: &Task) -> (Outcome, Leavings) {
@@ -117,27 +130,33 @@ async fn run_inline(
 }
 
 /// The claim was won, but the record it returned cannot be read: somebody edited it after it was sent.
-async fn end_unreadable(shared: &Shared, command: &Command, rejection: &Rejection) {
+async fn end_unreadable(shared: &Shared, command: &Command, rejection: &Rejection) -> bool {
     let mut task = Task::new(command.task_id.clone());
     task.attempt = command.attempt.next();
     let failure = Failure::fatal(rejection.code, rejection.message.clone());
-    end_minimally(shared, &task, Outcome::Failed(failure)).await;
+    end_minimally(shared, &task, Outcome::Failed(failure)).await
 }
 
-async fn end_with_fault(shared: &Shared, task: &Task, reason: &str) {
+async fn end_with_fault(shared: &Shared, task: &Task, reason: &str) -> bool {
     let mut minimal = Task::new(task.id.clone());
     (minimal.attempt, minimal.failures) = (task.attempt, task.failures);
     let message = format!("the outcome could not be written: {reason}");
-    end_minimally(shared, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await;
+    end_minimally(shared, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await
 }
 
-async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) {
+async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) -> bool {
     let now = shared.clock.now();
     let decision = decide(outcome, task, now);
     let left = Leavings::default();
     match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
-        Ok(answer) => warn!(?answer, "ended without its outcome"),
-        Err(error) => error!(%error, "not ended; the task stays RUNNING until it is rescued"),
+        Ok(answer) => {
+            warn!(?answer, "ended without its outcome");
+            true
+        }
+        Err(error) => {
+            error!(%error, "not ended; the task stays RUNNING until it is rescued");
+            false
+        }
     }
 }
 

@@ -48,6 +48,9 @@ pub enum ConfigError {
     /// A file or a variable cannot be read.
     #[error("worker configuration: {0}")]
     Unreadable(#[from] Box<figment::Error>),
+    /// The file that `STAGELINE_WORKER_CONFIG` names.
+    #[error("worker configuration: there is no file {0:?}, which STAGELINE_WORKER_CONFIG names")]
+    NoSuchFile(String),
     /// A value that makes no sense.
     #[error("worker configuration: `{setting}` {why}")]
     Invalid {
@@ -85,10 +88,15 @@ impl Config {
     /// # Errors
     /// When something cannot be read, is unknown, or makes no sense.
     pub fn load() -> Result<Self, ConfigError> {
-        let file =
-            std::env::var("STAGELINE_WORKER_CONFIG").unwrap_or_else(|_| "stageline-worker.toml".to_owned());
-        let config: Self = Figment::from(Serialized::defaults(Self::default()))
-            .merge(Toml::file(file))
+        let named = std::env::var("STAGELINE_WORKER_CONFIG").ok();
+        let file = named.as_deref().unwrap_or("stageline-worker.toml");
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if std::path::Path::new(file).is_file() {
+            figment = figment.merge(Toml::file_exact(file));
+        } else if let Some(name) = named {
+            return Err(ConfigError::NoSuchFile(name));
+        }
+        let config: Self = figment
             .merge(Env::prefixed("STAGELINE_WORKER_").ignore(&["config"]))
             .extract()
             .map_err(Box::new)?;
@@ -118,6 +126,12 @@ impl Config {
             *dir = dir
                 .canonicalize()
                 .map_err(|e| ConfigError::Invalid { setting, why: format!("{}: {e}", dir.display()) })?;
+        }
+        // A path of the worker's folder, not of a job's.
+        if self.lammps_program.contains('/')
+            && let Ok(path) = std::path::absolute(&self.lammps_program)
+        {
+            self.lammps_program = path.to_string_lossy().into_owned();
         }
         Ok(self)
     }

@@ -135,11 +135,29 @@ async fn sigterm_lets_a_short_task_finish_and_hands_a_long_one_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_short_tasks_side_by_side_leave_each_others_children_alone() {
+    let bench = Bench::start().await;
+    let _worker = bench
+        .worker(&[("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["true"]"#), ("STAGELINE_WORKER_SLOTS", "4")])
+        .await;
+    let mut ids = Vec::new();
+    for _ in 0..300 {
+        ids.push(bench.submit("true").await);
+    }
+    for id in &ids {
+        let task = bench.until(id, |task| task.status.is_terminal()).await;
+        assert_eq!((task.status, task.attempt.0), (Status::Completed, 1), "{:?}", task.status_reason);
+    }
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_makes_no_sense_ends_the_worker_with_its_reason() {
     let bench = Bench::start().await;
     for (name, value, said) in [
         ("STAGELINE_WORKER_SLOTS", "0", "`slots`"),
         ("STAGELINE_WORKER_SLOTTS", "3", "slotts"),
+        ("STAGELINE_WORKER_CONFIG", "absent.toml", "absent.toml"),
         ("STAGELINE_WORKER_POOL", "gpu", "there is no pool"),
         ("STAGELINE_POOLS", "[{", "STAGELINE_POOLS"),
     ] {

@@ -7,7 +7,7 @@ use serde_json::json;
 use stageline::clock::Clock;
 use stageline::logging::{self, LogFormat};
 use stageline_local::{LocalOptions, System, SystemOptions};
-use stageline_worker::child::Custody;
+use stageline_worker::child::{Custody, end_leftovers};
 use stageline_worker::{Config, Worker, WorkerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,10 @@ use crate::output::{self, Format};
 
 pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
     let log_format = if format == Format::Json { LogFormat::Json } else { LogFormat::Text };
-    logging::init(log_format, "warn,stageline_dispatcher=info,stageline_worker=info,stageline_local=info");
+    logging::init(
+        log_format,
+        "warn,dynoxide=error,stageline_dispatcher=info,stageline_worker=info,stageline_local=info",
+    );
     let options = SystemOptions {
         local: LocalOptions {
             data_dir: Some(dir.to_owned()),
@@ -30,7 +33,7 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         targets: args.targets.clone(),
     };
     let system = System::start(options).await?;
-    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system)?) };
+    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system).await?) };
     let file = DevFile {
         endpoint: system.local().endpoint(),
         pid: std::process::id(),
@@ -94,13 +97,15 @@ async fn until_stopped(
         if drain.is_cancelled() {
             stop.cancel();
         } else {
-            eprintln!("stopping when the running tasks are done; once more to stop them now");
+            eprintln!("stopping when the running tasks are done, within 60 s; once more to stop them now");
             drain.cancel();
         }
     }
 }
 
-fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, Failure> {
+async fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, Failure> {
+    // The system has locked the folder, so no other worker has it.
+    end_leftovers(&dir.join("jobs")).await;
     let defaults = Config::default();
     let config = Config {
         slots: args.slots.unwrap_or(defaults.slots.max(4)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stageline::clock::Clock;
-use stageline::task::{Task, TaskId};
+use stageline::task::{Priority, Target, Task, TaskId};
 use stageline::{Code, Rejection};
 
 use crate::args::SubmitArgs;
@@ -19,6 +19,10 @@ pub(super) async fn run(args: SubmitArgs, dir: &Path, format: Format) -> Result<
     let aws = connect(dir).await?;
     if !aws.tasks.put_new(&task).await? {
         return Err(Failure::Exists(task.id));
+    }
+    let ignored = task.not_honoured_yet();
+    if !ignored.is_empty() {
+        eprintln!("note: accepted and kept, but not honoured yet: {}", ignored.join(", "));
     }
     if args.watch {
         return super::watch::run(&aws, std::slice::from_ref(&task.id), format).await;
@@ -57,8 +61,16 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
         let line = shlex::try_join(words).map_err(|e| Failure::Argument(e.to_string()))?;
         set("command", json!(line));
     }
-    if let Some(timeout) = args.timeout {
-        set("timeoutSeconds", json!(timeout));
+    let scalars = [
+        ("timeoutSeconds", args.timeout.map(|seconds| json!(seconds))),
+        ("target", args.target.as_ref().map(|target| json!(target))),
+        ("priority", args.priority.map(|priority| json!(priority))),
+        ("accountId", args.account.as_ref().map(|account| json!(account))),
+    ];
+    for (name, value) in scalars {
+        if let Some(value) = value {
+            set(name, value);
+        }
     }
     if !args.inputs.is_empty() {
         set("inputs", json!(args.inputs));
@@ -66,28 +78,19 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
     if !args.params.is_empty() {
         set("params", Value::Object(args.params.iter().map(|p| param(p)).collect::<Result<_, _>>()?));
     }
-    let from_file = args.json.is_some();
     let defaults = [
         ("id", json!(TaskId::fresh())),
-        ("accountId", json!(args.account)),
-        ("target", json!(args.target)),
-        ("priority", json!(args.priority)),
+        ("accountId", json!("default")),
+        ("target", json!(Target::default())),
+        ("priority", json!(Priority::default())),
         ("createdAt", json!(Clock::system().now())),
         ("dispatchStatus", json!("PENDING")),
         ("status", json!("PENDING")),
     ];
     for (name, value) in defaults {
-        // What the file says counts for more than an argument that was not typed.
-        let typed = match name {
-            "target" => args.target != Default::default(),
-            "priority" => args.priority != Default::default(),
-            _ => false,
-        };
-        if typed || !from_file || !record.contains_key(name) {
-            record.entry(name).or_insert(Value::Null);
-            if typed || record[name].is_null() {
-                record.insert(name.to_owned(), value);
-            }
+        // A null counts as absent, as everywhere in a record.
+        if record.get(name).is_none_or(Value::is_null) {
+            record.insert(name.to_owned(), value);
         }
     }
     let task = Task::from_json(Value::Object(record))?;
@@ -163,6 +166,9 @@ mod tests {
         let task = submit(&format!("--json {} --priority HIGH", file.path().display())).unwrap();
         assert_eq!((task.id.as_str(), task.target.to_string().as_str()), ("from-file", "a/b"));
         assert_eq!(task.priority.to_string(), "HIGH");
+        // Also when what is typed is the default.
+        let task = submit(&format!("--json {} --priority MEDIUM", file.path().display())).unwrap();
+        assert_eq!(task.priority.to_string(), "MEDIUM");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use stageline::aws::{Aws, AwsError};
+use stageline::aws::{Aws, Retry};
 use stageline::clock::Clock;
 use stageline::task::{Stage, StageStatus, Status, Task, TaskId};
 
@@ -41,8 +41,8 @@ pub(super) async fn run(aws: &Aws, ids: &[TaskId], format: Format) -> Result<Exi
                     }
                 }
             }
-            Err(Failure::Aws(AwsError::Unreachable { .. }))
-                if view.has_shown() && failures < MOST_FAILURES =>
+            Err(Failure::Aws(error))
+                if error.retry() == Retry::Later && view.has_shown() && failures < MOST_FAILURES =>
             {
                 failures += 1;
             }

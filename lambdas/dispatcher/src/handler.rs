@@ -94,7 +94,13 @@ impl Dispatcher {
                     count(&self.tally.left, 1);
                     tracing::debug!(why, "record left alone");
                 }
-                Triage::Send(dispatch) => ready.push(Ready { dispatch: *dispatch, sequence }),
+                Triage::Send(dispatch) => {
+                    let ignored = dispatch.task.not_honoured_yet();
+                    if !ignored.is_empty() {
+                        warn!(task.id = %dispatch.task.id, ?ignored, "attributes that are not honoured yet");
+                    }
+                    ready.push(Ready { dispatch: *dispatch, sequence });
+                }
                 Triage::Reject { .. } | Triage::RunAgain { .. } => writes.push((triage, sequence)),
             }
         }

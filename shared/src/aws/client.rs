@@ -16,10 +16,15 @@ use super::{Deployment, StagesTable, TasksTable, WorkQueues, WorkersTable};
 pub async fn sdk_config() -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    // The longest answer is a long poll's, after 20 s; whatever is silent for longer is gone.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(30))
+        .build();
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(4))
-        .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).build())
+        .timeout_config(timeouts)
         .load()
         .await;
     match config.region() {

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::AwsError;
-use super::expressions::number;
 use crate::At;
 use crate::task::{Item, TaskId, WorkerId};
 
@@ -66,15 +65,14 @@ impl WorkersTable {
         Self { client, table }
     }
 
-    /// Writes the heartbeat. The item expires an hour after the last one.
+    /// Writes the heartbeat. It does not expire: a dead worker's item is what leads to its registry.
     ///
     /// # Errors
     /// When the call fails.
     pub async fn beat(&self, beat: &Heartbeat) -> Result<(), AwsError> {
         const CALL: &str = "PutItem control (heartbeat)";
-        let mut item: Item = serde_dynamo::to_item(beat)
+        let item: Item = serde_dynamo::to_item(beat)
             .map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
-        item.insert("expiresAt".into(), number(beat.heartbeat_at.millis() / 1000 + 3600));
         self.put(CALL, &beat.worker_id, "", item).await
     }
 

@@ -56,6 +56,9 @@ pub enum AwsError {
     },
 }
 
+/// The code of an answer that has none.
+const UNKNOWN: &str = "Unknown";
+
 fn endpoint_hint(endpoint: &Option<String>) -> String {
     endpoint.as_ref().map(|e| format!(" at {e}")).unwrap_or_default()
 }
@@ -70,7 +73,7 @@ impl AwsError {
         if let Some(service) = error.as_service_error() {
             return Self::Refused {
                 call,
-                code: service.code().unwrap_or("Unknown").to_owned(),
+                code: service.code().unwrap_or(UNKNOWN).to_owned(),
                 message: service.message().unwrap_or("no message").to_owned(),
             };
         }
@@ -95,10 +98,13 @@ impl AwsError {
                 | "ServiceUnavailable"
                 | "RequestThrottled"
                 | "TransactionConflictException"
-                | "LimitExceededException" => Retry::Later,
+                | "LimitExceededException"
+                // Credentials are renewed; an answer without a code is a server's that is in trouble.
+                | "ExpiredTokenException" | "ExpiredToken" | UNKNOWN => Retry::Later,
                 _ => Retry::Never,
             },
-            Self::NoCredentials { .. } | Self::Unreadable { .. } => Retry::Never,
+            Self::NoCredentials { .. } => Retry::Later,
+            Self::Unreadable { .. } => Retry::Never,
         }
     }
 }

@@ -219,25 +219,28 @@ pub(super) fn reject(rejection: &Rejection, now: At) -> Update {
     update
 }
 
+/// What an attempt writes when it ends.
+const ATTEMPT_LEAVES: [&str; 8] = [
+    "completedAt",
+    "result",
+    "statusReason",
+    "errorMessage",
+    "errorDetails",
+    "stdout",
+    "stderr",
+    "artifacts",
+];
+
 /// An ended task is to run again: what the last run left is removed.
 pub(super) fn run_again(attempt: Attempt, now: At) -> Update {
+    let next = target_of(Event::RunAgain);
     let mut update = Update::default();
-    update.set("status", target_of(Event::RunAgain).as_str()).set("updatedAt", now);
-    for attribute in [
-        "result",
-        "errorMessage",
-        "errorDetails",
-        "statusReason",
-        "stdout",
-        "stderr",
-        "artifacts",
-        "startedAt",
-        "completedAt",
-        "workerNodeId",
-        "cancelRequested",
-        "failures",
-        "interruptions",
-    ] {
+    update
+        .set("status", next.as_str())
+        .set("updatedAt", now)
+        .push_history(&[], entry(now, next, DISPATCHER, None));
+    let of_the_run = ["startedAt", "workerNodeId", "cancelRequested", "failures", "interruptions"];
+    for attribute in ATTEMPT_LEAVES.into_iter().chain(of_the_run) {
         update.remove(attribute);
     }
     let name = update.name("dispatchStatus");
@@ -265,6 +268,10 @@ pub(super) fn claim(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
         .when_exists("id")
         .when_attempt_is(attempt)
         .when_status_allows(Event::Claimed);
+    // What an interrupted attempt left is not this one's.
+    for attribute in ATTEMPT_LEAVES {
+        update.remove(attribute);
+    }
     let (name, yes) = (update.name("cancelRequested"), update.value(AttributeValue::Bool(true)));
     update.conditions.push(format!("NOT {name} = {yes}"));
     update

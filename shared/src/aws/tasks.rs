@@ -1,12 +1,14 @@
 //! The `tasks` table: each method is one transition with its condition, and every write says how it went.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::AwsError;
 pub use super::expressions::Leavings;
 use super::expressions::{self, Update};
+use crate::protocol::claim::Current;
 use crate::protocol::outcome::Decision;
 use crate::task::{Attempt, Item, Status, Task, TaskId, WorkerId};
 use crate::{At, Rejection};
@@ -32,8 +34,8 @@ pub enum Claimed {
     Won(Box<Task>),
     /// The task is this worker's, but its record cannot be read; it still has to be ended.
     WonUnreadable(Rejection),
-    /// It is not; this is the record, if there is one that can be read.
-    Refused(Option<Box<Task>>),
+    /// It is not; this is the record.
+    Refused(Current),
 }
 
 /// The `tasks` table.
@@ -109,25 +111,28 @@ impl TasksTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(item.clone()))
             .condition_expression("attribute_not_exists(id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match sent {
             Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(AwsError::from_sdk(CALL, error)),
+            Err(error) => match error.as_service_error() {
+                // The SDK repeats a put whose answer was lost: then the record is this very one.
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(refused.item() == Some(&item))
+                }
+                _ => Err(AwsError::from_sdk(CALL, error)),
+            },
         }
     }
 
-    /// Reads one record, strongly consistent; `None` when there is none.
+    /// Reads one record to show it, strongly consistent; `None` when there is none. Of a malformed record the
+    /// attributes that can be read.
     ///
     /// # Errors
-    /// When the call fails, or the record cannot be read.
+    /// When the call fails, or not even the id can be read.
     pub async fn get(&self, id: &TaskId) -> Result<Option<Task>, AwsError> {
         const CALL: &str = "GetItem tasks";
         let output = self
@@ -140,12 +145,13 @@ impl TasksTable {
             .await
             .map_err(|e| AwsError::from_sdk(CALL, e))?;
         let read = |item| {
-            Task::from_item(item).map_err(|r| AwsError::Unreadable { call: CALL, reason: r.to_string() })
+            Task::salvaged(item).map_err(|r| AwsError::Unreadable { call: CALL, reason: r.to_string() })
         };
         output.item.map(read).transpose()
     }
 
-    /// An account's tasks, newest first, at most `limit`. Records that cannot be read are left out.
+    /// An account's tasks to show, newest first, at most `limit`. Of malformed records the attributes that
+    /// can be read.
     ///
     /// # Errors
     /// When a call fails.
@@ -186,7 +192,7 @@ impl TasksTable {
                 .await
                 .map_err(|e| AwsError::from_sdk(BATCH_GET, e))?;
             let items = output.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default();
-            tasks.extend(items.into_iter().filter_map(|item| Task::from_item(item).ok()));
+            tasks.extend(items.into_iter().filter_map(|item| Task::salvaged(item).ok()));
             let left = output.unprocessed_keys.as_mut().and_then(|k| k.remove(&self.table));
             wanted = left.map(|keys| keys.keys).unwrap_or_default();
         }
@@ -262,8 +268,9 @@ impl TasksTable {
                 Ok(task) => Claimed::Won(Box::new(task)),
                 Err(rejection) => Claimed::WonUnreadable(rejection),
             },
-            Answer::Refused(item) => match item.and_then(|item| Task::from_item(item).ok()) {
-                Some(task)
+            Answer::Refused(None) => Claimed::Refused(Current::Missing),
+            Answer::Refused(Some(item)) => match Task::from_item(item) {
+                Ok(task)
                     if task.status == Status::Running
                         && task.worker_node_id.as_ref() == Some(worker)
                         && task.attempt == attempt.next()
@@ -271,7 +278,8 @@ impl TasksTable {
                 {
                     Claimed::Won(Box::new(task))
                 }
-                other => Claimed::Refused(other.map(Box::new)),
+                Ok(task) => Claimed::Refused(Current::Task(Box::new(task))),
+                Err(_) => Claimed::Refused(Current::Unreadable),
             },
         })
     }

@@ -11,10 +11,23 @@ pub enum Refused {
     Leave(&'static str),
 }
 
-/// Decides by the record as the refused claim returned it; `None` when there is no such record.
-pub fn refused(current: Option<&Task>, command_attempt: Attempt) -> Refused {
-    let Some(task) = current else {
-        return Refused::Delete("the task does not exist");
+/// The record as a refused claim returned it.
+#[derive(Debug)]
+pub enum Current {
+    /// There is none.
+    Missing,
+    /// There is one, and it cannot be read.
+    Unreadable,
+    /// This one.
+    Task(Box<Task>),
+}
+
+/// Decides by the record as the refused claim returned it.
+pub fn refused(current: &Current, command_attempt: Attempt) -> Refused {
+    let task = match current {
+        Current::Missing => return Refused::Delete("the task does not exist"),
+        Current::Unreadable => return Refused::Leave("the task's record cannot be read"),
+        Current::Task(task) => task,
     };
     if task.status.is_terminal() {
         return Refused::Delete("the task has ended");
@@ -57,9 +70,10 @@ mod tests {
             (Waiting, 0, false),
             (Paused, 0, false),
         ] {
-            let decision = refused(Some(&task(status, attempt)), Attempt(0));
+            let decision = refused(&Current::Task(Box::new(task(status, attempt))), Attempt(0));
             assert_eq!(matches!(decision, Refused::Delete(_)), deleted, "{status} {attempt}");
         }
-        assert!(matches!(refused(None, Attempt(0)), Refused::Delete(_)));
+        assert!(matches!(refused(&Current::Missing, Attempt(0)), Refused::Delete(_)));
+        assert!(matches!(refused(&Current::Unreadable, Attempt(0)), Refused::Leave(_)));
     }
 }

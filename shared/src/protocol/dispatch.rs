@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::pools::Pools;
+use crate::Rejection;
 use crate::task::{Attempt, Status, Task, TaskId};
-use crate::{Code, Rejection};
 
 /// Why the dispatcher looks at a record.
 #[derive(Clone, Copy, Debug)]
@@ -127,14 +127,6 @@ fn dispatch_mode(image: &Value) -> Option<String> {
         Value::String(json) => serde_json::from_str(json).ok().as_ref().and_then(mode),
         metadata => mode(metadata),
     }
-}
-
-/// The rejection of a record that does not fit SQS or DynamoDB however it is written.
-pub fn too_large(bytes: usize, limit: usize) -> Rejection {
-    Rejection::new(
-        Code::RecordTooLarge,
-        format!("the record has {bytes} bytes, more than {limit}; put large data into a file"),
-    )
 }
 
 #[cfg(test)]

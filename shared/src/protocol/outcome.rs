@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::hash::Fnv;
 use crate::task::{ErrorDetails, ErrorKind, Event, StatusReason, Task};
-use crate::{At, Code};
+use crate::{At, Code, Rejection};
 
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +80,7 @@ pub fn decide(outcome: Outcome, task: &Task, now: At) -> Decision {
             signal: failure.signal,
             fingerprint: Some(fingerprint(failure.code, &failure.message)),
         }),
-        reason: Some(StatusReason::new(failure.code, failure.message)),
+        reason: Some(StatusReason::new(failure.code, Rejection::new(failure.code, failure.message).message)),
         failures: Some(task.failures.unwrap_or(0).saturating_add(1)),
         interruptions: None,
         completed_at: Some(now),

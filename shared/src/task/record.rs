@@ -178,18 +178,47 @@ impl Task {
     /// # Errors
     /// [`Code::RecordMalformed`] with the attribute's name and what was expected of it.
     pub fn from_json(value: Value) -> Result<Self, Rejection> {
+        let has_text = value.get("id").is_some_and(Value::is_string);
         let mut task: Task = serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
             let message = match path.as_str() {
                 "." => error.inner().to_string(),
                 _ => format!("attribute `{path}`: {}", error.inner()),
             };
-            Rejection::new(Code::RecordMalformed, message)
+            let code = match path.as_str() {
+                "id" if has_text => Code::IdInvalid,
+                "target" => Code::TargetInvalid,
+                _ => Code::RecordMalformed,
+            };
+            Rejection::new(code, message)
         })?;
         for ids in [&mut task.depends_on, &mut task.waiting_on].into_iter().flatten() {
             distinct(ids);
         }
         Ok(task)
+    }
+
+    /// Reads what can be read of an item, to show a record that is malformed: attributes that are not what
+    /// they should be are left out.
+    ///
+    /// # Errors
+    /// When not even the id can be read.
+    pub fn salvaged(item: Item) -> Result<Self, Rejection> {
+        let mut value: Value = serde_dynamo::from_item(item)
+            .map_err(|e| Rejection::new(Code::RecordMalformed, format!("unreadable item: {e}")))?;
+        loop {
+            let Err(error) = serde_path_to_error::deserialize::<_, Task>(&value) else {
+                return Self::from_json(value);
+            };
+            let culprit = match error.path().iter().next() {
+                Some(serde_path_to_error::Segment::Map { key }) if key != "id" => key.clone(),
+                _ => return Self::from_json(value),
+            };
+            // One attribute fewer each time, so this ends.
+            if value.as_object_mut().and_then(|record| record.remove(&culprit)).is_none() {
+                return Self::from_json(value);
+            }
+        }
     }
 
     /// The item to put into the `tasks` table.

@@ -96,7 +96,7 @@ fn a_bad_record_is_rejected_with_its_code_and_its_attribute() {
     let big = "x".repeat(300 * 1024);
     let table = [
         (json!({"command": "true"}), Code::RecordMalformed, "id"),
-        (json!({"id": "", "command": "true"}), Code::RecordMalformed, "id"),
+        (json!({"id": "", "command": "true"}), Code::IdInvalid, "id"),
         (json!({"id": "t", "command": 5}), Code::RecordMalformed, "`command`"),
         (
             json!({"id": "t", "command": "true", "timeoutSeconds": "soon"}),
@@ -113,7 +113,7 @@ fn a_bad_record_is_rejected_with_its_code_and_its_attribute() {
             Code::RecordMalformed,
             "`retry.maxRetries`",
         ),
-        (json!({"id": "t", "command": "true", "target": "a//b"}), Code::RecordMalformed, "`target`"),
+        (json!({"id": "t", "command": "true", "target": "a//b"}), Code::TargetInvalid, "`target`"),
         (
             json!({"id": "t", "command": "true", "notBefore": "tomorrow"}),
             Code::RecordMalformed,
@@ -143,6 +143,21 @@ fn a_bad_record_is_rejected_with_its_code_and_its_attribute() {
         assert_eq!(rejection.code, code, "{}", rejection.message);
         assert!(rejection.message.contains(mention), "{} lacks {mention}", rejection.message);
     }
+}
+
+#[test]
+fn of_a_malformed_record_everything_else_can_be_shown() {
+    let record = json!({
+        "id": "t", "command": 5, "timeoutSeconds": "soon", "history": "none", "status": "FAILED",
+        "statusReason": {"code": "RECORD_MALFORMED", "message": "m"}, "description": "mine",
+    });
+    let task = Task::salvaged(serde_dynamo::to_item(record).unwrap()).unwrap();
+    assert_eq!(
+        (task.status, task.command, task.description.as_deref()),
+        (Status::Failed, None, Some("mine"))
+    );
+    assert_eq!(task.status_reason.unwrap().code, "RECORD_MALFORMED");
+    assert!(Task::salvaged(serde_dynamo::to_item(json!({"id": 5})).unwrap()).is_err());
 }
 
 #[test]

@@ -54,6 +54,21 @@ impl Task {
         }
     }
 
+    /// The attributes that this record has and this version accepts without honouring them (the README has
+    /// the list).
+    pub fn not_honoured_yet(&self) -> Vec<&'static str> {
+        let present = [
+            ("retry", self.retry.as_ref().is_some_and(|retry| retry.max_retries > 0)),
+            ("notBefore", self.not_before.is_some()),
+            ("dependsOn", self.depends_on.as_ref().is_some_and(|ids| !ids.is_empty())),
+            ("idempotencyKey", self.idempotency_key.is_some()),
+            ("cache", self.cache.is_some()),
+            ("concurrencyKey", self.concurrency_key.is_some()),
+            ("pauseRequested", self.pause_requested == Some(true)),
+        ];
+        present.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect()
+    }
+
     /// The words of `command`.
     ///
     /// # Errors

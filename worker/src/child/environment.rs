@@ -9,6 +9,9 @@ use crate::Config;
 /// The variable by which a process is known to belong to an attempt, wherever it moves in the tree.
 pub(crate) const MARKER: &str = "STAGELINE_EXECUTION";
 
+/// The variable that names the job folder.
+pub(crate) const JOB_DIR: &str = "STAGELINE_JOB_DIR";
+
 /// Names and values. What the plan adds comes last and may not touch our own.
 pub(crate) fn scrubbed(
     task: &Task,
@@ -33,7 +36,7 @@ pub(crate) fn scrubbed(
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("STAGELINE_TASK_ID", task.id.to_string()),
         ("STAGELINE_ATTEMPT", task.attempt.to_string()),
-        ("STAGELINE_JOB_DIR", dir),
+        (JOB_DIR, dir),
         (MARKER, marker.to_owned()),
     ];
     env.extend(ours.map(|(name, value)| (name.to_owned(), value)));

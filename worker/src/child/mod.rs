@@ -4,8 +4,10 @@
 mod capture;
 mod environment;
 mod folder;
+mod leftovers;
 mod run;
 mod tree;
 
+pub use leftovers::end_leftovers;
 pub(crate) use run::run;
 pub use tree::Custody;

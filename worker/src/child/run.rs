@@ -53,7 +53,12 @@ pub(crate) async fn run(
     limit: Option<Duration>,
 ) -> (Outcome, Leavings) {
     let job_dir = crate::attempt::job_dir(shared, task);
-    let folder = match JobFolder::create(&job_dir, &plan.files) {
+    let files = plan.files;
+    let created = tokio::task::spawn_blocking({
+        let job_dir = job_dir.clone();
+        move || JobFolder::create(&job_dir, &files)
+    });
+    let folder = match created.await.map_err(std::io::Error::other).flatten() {
         Ok(folder) => folder,
         Err(error) => {
             let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
@@ -62,7 +67,8 @@ pub(crate) async fn run(
     };
     let marker = uuid::Uuid::new_v4().simple().to_string();
     let env = scrubbed(task, &shared.config, folder.path(), &marker, &plan.env);
-    let spawned = Command::new(&plan.program)
+    let mut command = Command::new(&plan.program);
+    command
         .args(&plan.args)
         .env_clear()
         .envs(env)
@@ -71,10 +77,9 @@ pub(crate) async fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
+        .kill_on_drop(true);
+    let (mut child, leader) = match shared.custody.spawn(&mut command) {
+        Ok(spawned) => spawned,
         Err(error) => {
             let message = format!("{} could not be started: {error}", plan.program.display());
             return (Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default());
@@ -95,7 +100,7 @@ pub(crate) async fn run(
         tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&output))),
     );
 
-    let end = follow(&mut child, shared, &marker, limit).await;
+    let end = follow(&mut child, leader, shared, &marker, limit).await;
 
     let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
     let both = async { tokio::join!(pumps.0, pumps.1) };
@@ -117,9 +122,13 @@ pub(crate) async fn run(
 }
 
 /// Waits for the process to end, or ends it; afterwards nothing of its tree is left.
-async fn follow(child: &mut Child, shared: &Shared, marker: &str, limit: Option<Duration>) -> End {
-    // Only a child that was waited for has no id.
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+async fn follow(
+    child: &mut Child,
+    leader: i32,
+    shared: &Shared,
+    marker: &str,
+    limit: Option<Duration>,
+) -> End {
     let tree = Tree::of(&shared.custody, leader, marker);
     debug!(pid = leader, "started");
     let limit_or_never = limit.unwrap_or(Duration::MAX);

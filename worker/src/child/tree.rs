@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
+use tokio::process::{Child, Command};
 
 use super::environment::MARKER;
 
@@ -50,6 +51,17 @@ impl Custody {
         Ok(Self::default())
     }
 
+    /// Starts a process that leads an attempt's tree. Under the lock: between its start and its entry among
+    /// the leaders, another attempt that looks for strays would take it for one.
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<(Child, i32)> {
+        let mut leaders = self.leaders();
+        let child = command.spawn()?;
+        // Only a child that was waited for has no id.
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        leaders.insert(leader);
+        Ok((child, leader))
+    }
+
     fn leaders(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
         self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,15 +88,16 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The tree below the process `leader`, which leads a process group of its own and carries `marker`.
+    /// The tree below `leader`, which [`Custody::spawn`] started, leads a process group of its own and
+    /// carries `marker`.
     pub fn of(custody: &'a Custody, leader: i32, marker: &str) -> Self {
-        custody.leaders().insert(leader);
         Self { custody, leader: Pid::from_raw(leader), marker: format!("{MARKER}={marker}") }
     }
 
     /// Sends `signal` to every process of the tree.
     pub fn signal(&self, signal: Signal) {
-        for pid in self.members() {
+        let leaders = self.custody.leaders();
+        for pid in self.members(&leaders) {
             let _gone_already = kill(pid, signal);
         }
     }
@@ -94,40 +107,38 @@ impl<'a> Tree<'a> {
     pub async fn end(&self) {
         let _gone_already = killpg(self.leader, Signal::SIGKILL);
         for _ in 0..ROUNDS {
-            if self.custody.has_only_leaders() {
+            if self.custody.has_only_leaders() || self.kill_and_reap() == 0 {
                 return;
             }
-            let members = self.members();
-            if members.is_empty() {
-                return;
-            }
-            self.kill_and_reap(&members);
             tokio::time::sleep(PAUSE).await;
         }
-        let left = self.members();
+        let left = self.members(&self.custody.leaders());
         if !left.is_empty() {
             tracing::error!(processes = ?left, "processes of the attempt cannot be ended");
         }
     }
 
-    fn kill_and_reap(&self, members: &[Pid]) {
-        for pid in members {
+    /// One round; how many processes it met. Under the lock, so that no child is started meanwhile.
+    fn kill_and_reap(&self) -> usize {
+        let leaders = self.custody.leaders();
+        let members = self.members(&leaders);
+        for pid in &members {
             let _gone_already = kill(*pid, Signal::SIGKILL);
             // Only orphans are this process's children by now; for others this fails, harmlessly.
             if *pid != self.leader {
                 let _not_ours = waitpid(*pid, Some(WaitPidFlag::WNOHANG));
             }
         }
+        members.len()
     }
 
     /// Every process that belongs to the attempt.
-    fn members(&self) -> Vec<Pid> {
+    fn members(&self, leaders: &HashSet<i32>) -> Vec<Pid> {
         let processes = processes();
         let me = getpid().as_raw();
-        let leaders = self.custody.leaders().clone();
         let mut members = Vec::new();
         for (pid, process) in &processes {
-            let (below_me, leader) = ancestry(*pid, &processes, me, &leaders);
+            let (below_me, leader) = ancestry(*pid, &processes, me, leaders);
             if *pid == me || !below_me {
                 continue;
             }
@@ -163,7 +174,7 @@ impl Drop for Tree<'_> {
         // Also when the attempt's future is dropped half-way: then nobody waits for the rest.
         let _gone_already = killpg(self.leader, Signal::SIGKILL);
         if !self.custody.has_only_leaders() {
-            self.kill_and_reap(&self.members());
+            self.kill_and_reap();
         }
         self.custody.leaders().remove(&self.leader.as_raw());
     }

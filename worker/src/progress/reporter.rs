@@ -62,11 +62,24 @@ impl Reporter {
     }
 
     /// Ends the current stage, and waits until the last values are written.
-    pub async fn finish(self, succeeded: bool) {
+    pub async fn finish(mut self, succeeded: bool) {
+        self.end(succeeded);
+        // It panics only if the tracker does; the attempt's outcome does not depend on it.
+        let _ended = (&mut self.writing).await;
+    }
+
+    fn end(&self, succeeded: bool) {
         self.sink.tracker().finish(succeeded, self.sink.clock.now());
         self.over.cancel();
-        // It panics only if the tracker does; the attempt's outcome does not depend on it.
-        let _ended = self.writing.await;
+    }
+}
+
+impl Drop for Reporter {
+    /// An attempt that was dropped half-way ends its stage all the same.
+    fn drop(&mut self) {
+        if !self.over.is_cancelled() {
+            self.end(false);
+        }
     }
 }
 
