@@ -168,6 +168,8 @@ async fn bad_records_never_fail_the_batch() -> Result<()> {
         );
     }
     assert_eq!(bench.status("good").await?, Status::Queued);
+    let listed = bench.aws().tasks.newest("default", 10).await?;
+    assert_eq!(listed.len(), 5, "rejected ones are listed, but for the one that has no valid id");
     assert_eq!(dispatcher.tally().rejected.load(std::sync::atomic::Ordering::Relaxed), 5);
     Ok(())
 }

@@ -206,6 +206,9 @@ pub(super) fn reject(rejection: &Rejection, now: At) -> Update {
         .set("completedAt", now)
         .set("updatedAt", now)
         .set_json("history", &[entry(now, Status::Failed, DISPATCHER, Some(rejection.code.as_str()))])
+        // So that the index lists it; an index key of another type cannot have been written.
+        .set_if_absent("accountId", "default")
+        .set_if_absent("createdAt", now)
         .when_exists("id");
     // Not "in one of the states that allow it": a status of another type or name is one of the faults
     // that a record is rejected for.

@@ -60,7 +60,13 @@ impl TasksTable {
         &self.table
     }
 
-    async fn update(&self, call: &'static str, id: &str, update: Update) -> Result<Answer, AwsError> {
+    async fn update(
+        &self,
+        call: &'static str,
+        id: &str,
+        update: Update,
+        returned: ReturnValue,
+    ) -> Result<Answer, AwsError> {
         let sent = self
             .client
             .update_item()
@@ -70,7 +76,7 @@ impl TasksTable {
             .condition_expression(update.condition())
             .set_expression_attribute_names(Some(update.names))
             .set_expression_attribute_values(Some(update.values))
-            .return_values(if call == CLAIM { ReturnValue::AllNew } else { ReturnValue::None })
+            .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -92,7 +98,7 @@ impl TasksTable {
         update: Update,
         ours: impl Fn(&Item) -> bool,
     ) -> Result<Write, AwsError> {
-        Ok(match self.update(call, id, update).await? {
+        Ok(match self.update(call, id, update, ReturnValue::None).await? {
             Answer::Applied(_) => Write::Applied,
             Answer::Refused(None) => Write::NotFound,
             Answer::Refused(Some(item)) if ours(&item) => Write::AlreadyApplied,
@@ -262,7 +268,9 @@ impl TasksTable {
         worker: &WorkerId,
         now: At,
     ) -> Result<Claimed, AwsError> {
-        let answer = self.update(CLAIM, id.as_str(), expressions::claim(attempt, worker, now)).await?;
+        let update = expressions::claim(attempt, worker, now);
+        let answer =
+            self.update("UpdateItem tasks (claim)", id.as_str(), update, ReturnValue::AllNew).await?;
         Ok(match answer {
             Answer::Applied(item) => match Task::from_item(item) {
                 Ok(task) => Claimed::Won(Box::new(task)),
@@ -305,7 +313,6 @@ impl TasksTable {
     }
 }
 
-const CLAIM: &str = "UpdateItem tasks (claim)";
 const BATCH_GET: &str = "BatchGetItem tasks";
 
 fn has_status(item: &Item, status: Status) -> bool {
