@@ -38,12 +38,6 @@ impl DevFile {
         }
     }
 
-    /// Whether the process that wrote it is still there, where that can be told.
-    fn has_process(&self) -> bool {
-        let processes = Path::new("/proc");
-        !processes.join("self").exists() || processes.join(self.pid.to_string()).exists()
-    }
-
     /// Writes it whole or not at all.
     pub fn write(&self, dir: &Path) -> std::io::Result<()> {
         let (path, new) = (Self::path(dir), dir.join("dev.json.new"));
@@ -57,7 +51,7 @@ pub async fn connect(dir: &Path) -> Result<Aws, Failure> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let named = env("AWS_ENDPOINT_URL").is_some() || env("STAGELINE_TASKS_TABLE").is_some();
     if !named && let Some(file) = DevFile::read(dir)? {
-        if !file.has_process() {
+        if !stageline_local::process::is_running(&file.pid.to_string()) {
             return Err(Failure::DevNotRunning { path: DevFile::path(dir), pid: file.pid });
         }
         let deployment = Deployment::from_env(|name| file.environment.get(name).cloned())?;

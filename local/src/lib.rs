@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod error;
+pub mod process;
 pub mod pump;
 pub mod schema;
 pub mod sqs;

@@ -2,7 +2,6 @@
 //! former process: tasks that wait are sent again, tasks that ran under nobody start over.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::Duration;
 
 use stageline::At;
@@ -12,6 +11,8 @@ use stageline::protocol::outcome::{Outcome, decide};
 use stageline::task::{Item, Status, Task, WorkerId};
 use stageline_dispatcher::Dispatcher;
 use tracing::{info, warn};
+
+use crate::process::is_running;
 
 /// No heartbeat for this long is death.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
@@ -80,7 +81,7 @@ async fn living_workers(aws: &Aws, now: At) -> Result<HashSet<WorkerId>, AwsErro
 /// On one machine the process tells sooner than the heartbeat. The id is `host:process:incarnation`.
 fn has_process(worker: &WorkerId) -> bool {
     let process = worker.as_str().split(':').nth(1);
-    process.is_none_or(|pid| Path::new("/proc").join(pid).exists() && pid != std::process::id().to_string())
+    process.is_none_or(|pid| pid != std::process::id().to_string() && is_running(pid))
 }
 
 fn command_to_send(item: Item, deployment: &Deployment) -> Option<Triage> {

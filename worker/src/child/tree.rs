@@ -97,7 +97,10 @@ impl<'a> Tree<'a> {
     /// Sends `signal` to every process of the tree.
     pub fn signal(&self, signal: Signal) {
         let leaders = self.custody.leaders();
-        for pid in self.members(&leaders) {
+        let mut members = self.members(&leaders);
+        // The leader first: it is to hear of the signal before it hears of its children's ends.
+        members.sort_by_key(|pid| *pid != self.leader);
+        for pid in members {
             let _gone_already = kill(pid, signal);
         }
     }
