@@ -78,6 +78,15 @@ impl Update {
         self
     }
 
+    /// The same where the record is known as it lies in the table: a history that is absent may be a null,
+    /// to which nothing can be appended.
+    fn push_history_of(&mut self, task: &Task, entry: HistoryEntry) -> &mut Self {
+        match &task.history {
+            Some(known) => self.push_history(known, entry),
+            None => self.set_json("history", &[entry]),
+        }
+    }
+
     fn when_status_allows(&mut self, event: Event) -> &mut Self {
         let name = self.name("status");
         let sources: Vec<_> = Status::sources(event)
@@ -172,10 +181,7 @@ pub(super) fn mark_queued(task: &Task, now: At) -> Update {
         .set("dispatchStatus", DispatchStatus::Dispatched.as_str())
         .set("queuedAt", now)
         .set("updatedAt", now)
-        .push_history(
-            task.history.as_deref().unwrap_or_default(),
-            entry(now, Status::Queued, DISPATCHER, None),
-        );
+        .push_history_of(task, entry(now, Status::Queued, DISPATCHER, None));
     if task.account_id.is_none() {
         update.set("accountId", "default");
     }
@@ -255,6 +261,20 @@ pub(super) fn run_again(attempt: Attempt, now: At) -> Update {
 
 /// A worker takes the task: the attempt goes up by one, which fences whoever held it before.
 pub(super) fn claim(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
+    let mut update = claim_without_history(attempt, worker, now);
+    // How long the history is, the claim cannot know: the writes before and after it trim.
+    update.push_history(&[], entry(now, target_of(Event::Claimed), worker.as_str(), None));
+    update
+}
+
+/// The claim of a record whose `history` is no list, so that nothing can be appended to it.
+pub(super) fn claim_with_new_history(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
+    let mut update = claim_without_history(attempt, worker, now);
+    update.set_json("history", &[entry(now, target_of(Event::Claimed), worker.as_str(), None)]);
+    update
+}
+
+fn claim_without_history(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
     let next = target_of(Event::Claimed);
     let mut update = Update::default();
     update
@@ -266,8 +286,6 @@ pub(super) fn claim(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
         .set("updatedAt", now)
         .set_if_absent("accountId", "default")
         .set_if_absent("createdAt", now)
-        // How long the history is, the claim cannot know: the writes before and after it trim.
-        .push_history(&[], entry(now, next, worker.as_str(), None))
         .when_exists("id")
         .when_attempt_is(attempt)
         .when_status_allows(Event::Claimed);

@@ -268,9 +268,16 @@ impl TasksTable {
         worker: &WorkerId,
         now: At,
     ) -> Result<Claimed, AwsError> {
+        const CALL: &str = "UpdateItem tasks (claim)";
         let update = expressions::claim(attempt, worker, now);
-        let answer =
-            self.update("UpdateItem tasks (claim)", id.as_str(), update, ReturnValue::AllNew).await?;
+        let answer = match self.update(CALL, id.as_str(), update, ReturnValue::AllNew).await {
+            // The one operand that a record can spoil is `history`: a null, or what somebody wrote into it.
+            Err(AwsError::Refused { code, .. }) if code == "ValidationException" => {
+                let anew = expressions::claim_with_new_history(attempt, worker, now);
+                self.update(CALL, id.as_str(), anew, ReturnValue::AllNew).await?
+            }
+            answer => answer?,
+        };
         Ok(match answer {
             Answer::Applied(item) => match Task::from_item(item) {
                 Ok(task) => Claimed::Won(Box::new(task)),
