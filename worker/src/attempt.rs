@@ -9,15 +9,15 @@ use stageline::aws::{Claimed, Leavings, Retry, Write};
 use stageline::protocol::claim::{Refused, refused};
 use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Failure, Outcome, decide};
-use stageline::task::{ErrorKind, Task, TaskId};
+use stageline::task::Task;
 use stageline::{Code, Rejection};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::acknowledge::{Acknowledger, Handle};
-use crate::engines::Execution;
+use crate::child;
+use crate::context::Context;
+use crate::engines::{Execution, InlineRun, Site};
 use crate::progress::Reporter;
-use crate::worker::Shared;
-use crate::{child, engines};
 
 /// How long the end of an attempt is tried to be written before it is left to the rescue.
 const WRITE_TRIES: u32 = 40;
@@ -25,24 +25,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Handles one command from a queue to its end.
-pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, acknowledger: Acknowledger) {
-    let span = info_span!("attempt", task.id = %command.task_id, attempt = %command.attempt.next(), worker.id = %shared.id);
+pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle, acknowledger: Acknowledger) {
+    let span = info_span!("attempt", task.id = %command.task_id, attempt = %command.attempt.next(), worker.id = %context.id);
     async {
-        let now = shared.clock.now();
-        match shared.aws.tasks.claim(&command.task_id, command.attempt, &shared.id, now).await {
+        let now = context.clock.now();
+        match context.aws.tasks.claim(&command.task_id, command.attempt, &context.id, now).await {
             Ok(Claimed::Won(task)) => {
-                shared.running.begin(&task, now, handle);
-                let written = perform(&shared, &task).await;
+                context.running.begin(&task, now, handle);
+                let written = perform(&context, &task).await;
                 // Not written: a message that is still there comes back, and the registry does not list the
                 // task any more, by which a repair pass finds it.
-                if let Some(handle) = shared.running.end(&task)
+                if let Some(handle) = context.running.end(&task)
                     && written
                 {
                     acknowledger.delete(handle).await;
                 }
             }
             Ok(Claimed::WonUnreadable(rejection)) => {
-                if end_unreadable(&shared, &command, &rejection).await {
+                if end_unreadable(&context, &command, &rejection).await {
                     acknowledger.delete(handle).await;
                 }
             }
@@ -61,20 +61,22 @@ pub(crate) async fn run(shared: Arc<Shared>, command: Command, handle: Handle, a
 }
 
 /// Runs the engine and writes the outcome; whether the record now says what became of the attempt.
-async fn perform(shared: &Shared, task: &Task) -> bool {
+async fn perform(context: &Context, task: &Task) -> bool {
     info!(engine = task.engine(), "claimed");
     // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
-    let (outcome, left) = match AssertUnwindSafe(execute(shared, task)).catch_unwind().await {
+    let (outcome, left) = match AssertUnwindSafe(execute(context, task)).catch_unwind().await {
         Ok(ended) => ended,
-        Err(_panic) => (Outcome::Failed(worker_fault("the engine's code failed")), Leavings::default()),
+        Err(_panic) => {
+            (Outcome::Failed(Failure::of_the_worker("the engine's code failed")), Leavings::default())
+        }
     };
-    let now = shared.clock.now();
+    let now = context.clock.now();
     let decision = decide(outcome, task, now);
     let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
     info!(event = ?decision.event, code, "attempt over");
     let mut pause = FIRST_PAUSE;
     for _ in 0..WRITE_TRIES {
-        match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
+        match context.aws.tasks.end_attempt(task, &context.id, &decision, &left, now).await {
             Ok(Write::Applied | Write::AlreadyApplied) => return true,
             Ok(Write::Fenced) => {
                 warn!("outcome not written: the task has moved on");
@@ -92,7 +94,7 @@ async fn perform(shared: &Shared, task: &Task) -> bool {
             Err(error) => {
                 // What the engine left may be the reason (a value that DynamoDB does not take).
                 error!(%error, "outcome not written");
-                return end_with_fault(shared, task, &error.to_string()).await;
+                return end_with_fault(context, task, &error.to_string()).await;
             }
         }
     }
@@ -100,55 +102,57 @@ async fn perform(shared: &Shared, task: &Task) -> bool {
     false
 }
 
-async fn execute(shared: &Shared, task: &Task) -> (Outcome, Leavings) {
-    let execution = match engines::prepare(shared, task) {
+async fn execute(context: &Context, task: &Task) -> (Outcome, Leavings) {
+    let job_dir = child::job_dir(&context.config, task);
+    let site = Site { config: &context.config, job_dir: &job_dir };
+    let execution = match context.engines.plan(task, &site) {
         Ok(execution) => execution,
         Err(failure) => return (Outcome::Failed(failure), Leavings::default()),
     };
-    let reporter = Reporter::start(task, shared.aws.stages.clone(), shared.clock.clone());
+    let reporter = Reporter::start(task, context.aws.stages.clone(), context.clock.clone());
     let limit = task.timeout_seconds.map(Duration::from_secs);
     let (outcome, left) = match execution {
-        Execution::Inline(run) => (run_inline(run, &reporter, shared, limit).await, Leavings::default()),
-        Execution::Child(plan) => child::run(plan, task, shared, &reporter, limit).await,
+        Execution::Inline(run) => (run_inline(run, &reporter, context, limit).await, Leavings::default()),
+        Execution::Child(plan) => child::run(plan, task, &job_dir, context, &reporter, limit).await,
     };
     reporter.finish(matches!(outcome, Outcome::Succeeded { .. })).await;
     (outcome, left)
 }
 
 async fn run_inline(
-    run: engines::InlineRun,
+    run: InlineRun,
     reporter: &Reporter,
-    shared: &Shared,
+    context: &Context,
     limit: Option<Duration>,
 ) -> Outcome {
     let seconds = limit.unwrap_or(Duration::MAX);
     tokio::select! {
         outcome = run(reporter.sink()) => outcome,
-        () = shared.stop.cancelled() => Outcome::Interrupted,
+        () = context.stop.cancelled() => Outcome::Interrupted,
         () = tokio::time::sleep(seconds) => Outcome::TimedOut { seconds: seconds.as_secs() },
     }
 }
 
 /// The claim was won, but the record it returned cannot be read: somebody edited it after it was sent.
-async fn end_unreadable(shared: &Shared, command: &Command, rejection: &Rejection) -> bool {
+async fn end_unreadable(context: &Context, command: &Command, rejection: &Rejection) -> bool {
     let mut task = Task::new(command.task_id.clone());
     task.attempt = command.attempt.next();
     let failure = Failure::fatal(rejection.code, rejection.message.clone());
-    end_minimally(shared, &task, Outcome::Failed(failure)).await
+    end_minimally(context, &task, Outcome::Failed(failure)).await
 }
 
-async fn end_with_fault(shared: &Shared, task: &Task, reason: &str) -> bool {
+async fn end_with_fault(context: &Context, task: &Task, reason: &str) -> bool {
     let mut minimal = Task::new(task.id.clone());
     (minimal.attempt, minimal.failures) = (task.attempt, task.failures);
     let message = format!("the outcome could not be written: {reason}");
-    end_minimally(shared, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await
+    end_minimally(context, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await
 }
 
-async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) -> bool {
-    let now = shared.clock.now();
+async fn end_minimally(context: &Context, task: &Task, outcome: Outcome) -> bool {
+    let now = context.clock.now();
     let decision = decide(outcome, task, now);
     let left = Leavings::default();
-    match shared.aws.tasks.end_attempt(task, &shared.id, &decision, &left, now).await {
+    match context.aws.tasks.end_attempt(task, &context.id, &decision, &left, now).await {
         Ok(answer) => {
             warn!(?answer, "ended without its outcome");
             true
@@ -158,17 +162,4 @@ async fn end_minimally(shared: &Shared, task: &Task, outcome: Outcome) -> bool {
             false
         }
     }
-}
-
-/// A failure that is not the task's doing: trying again may help.
-pub(crate) fn worker_fault(message: impl Into<String>) -> Failure {
-    Failure { kind: ErrorKind::Retryable, ..Failure::fatal(Code::WorkerFault, message) }
-}
-
-/// The folder of one attempt, below the worker's.
-pub(crate) fn job_dir(shared: &Shared, task: &Task) -> std::path::PathBuf {
-    // Ids are parsed: no separators, no leading dot. A colon would end a path in PATH-like variables; the
-    // tilde is no character of ids, so two ids never share a folder.
-    let folder = |id: &TaskId| id.as_str().replace(':', "~");
-    shared.config.work_dir.join(folder(&task.id)).join(task.attempt.to_string())
 }

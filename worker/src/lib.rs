@@ -9,6 +9,7 @@ mod acknowledge;
 mod attempt;
 pub mod child;
 pub mod config;
+mod context;
 pub mod engines;
 mod heartbeat;
 mod poller;

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 
 use crate::acknowledge::{Acknowledger, Handle};
 use crate::attempt;
-use crate::worker::Shared;
+use crate::context::Context;
 
 /// How long a message is away from the queue before somebody else may try it: many times what a claim
 /// takes, and the registry lists a task within a heartbeat.
@@ -31,7 +31,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Poller {
-    pub shared: Arc<Shared>,
+    pub context: Arc<Context>,
     pub queues: Queues,
     pub slots: Arc<Semaphore>,
     pub attempts: TaskTracker,
@@ -99,8 +99,8 @@ impl Poller {
     }
 
     fn poll(&self, lane: Lane, most: usize, state: LaneState) -> BoxFuture<'static, Answer> {
-        let (queues, queue_url) = (self.shared.aws.queues.clone(), self.queues.url(lane).to_owned());
-        let cold = Duration::from_secs(self.shared.config.poll_wait_seconds);
+        let (queues, queue_url) = (self.context.aws.queues.clone(), self.queues.url(lane).to_owned());
+        let cold = Duration::from_secs(self.context.config.poll_wait_seconds);
         let wait = if state.hot { Duration::ZERO } else { cold };
         let pause = match state.failures {
             0 => Duration::ZERO,
@@ -141,9 +141,9 @@ impl Poller {
             Handle { queue_url: self.queues.url(lane).to_owned(), receipt_handle: message.receipt_handle };
         match Command::from_body(&message.body) {
             Ok(command) => {
-                let (shared, acknowledger) = (Arc::clone(&self.shared), self.acknowledger.clone());
+                let (context, acknowledger) = (Arc::clone(&self.context), self.acknowledger.clone());
                 self.attempts.spawn(async move {
-                    attempt::run(shared, command, handle, acknowledger).await;
+                    attempt::run(context, command, handle, acknowledger).await;
                     drop(slot);
                 });
             }
@@ -159,7 +159,7 @@ impl Poller {
     async fn hand_back(&self, lane: Lane, messages: Vec<ReceivedCommand>) {
         let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
         for batch in handles.chunks(BATCH_ITEMS) {
-            if let Err(error) = self.shared.aws.queues.hand_back(self.queues.url(lane), batch).await {
+            if let Err(error) = self.context.aws.queues.hand_back(self.queues.url(lane), batch).await {
                 warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
             }
         }

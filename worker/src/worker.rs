@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::acknowledge::Acknowledger;
 use crate::child::Custody;
+use crate::context::Context;
 use crate::engines::Engines;
 use crate::heartbeat::Lease;
 use crate::poller::Poller;
@@ -42,19 +43,6 @@ pub enum WorkerError {
     /// AWS, at the first heartbeat.
     #[error(transparent)]
     Aws(#[from] AwsError),
-}
-
-/// What every attempt needs.
-pub(crate) struct Shared {
-    pub id: WorkerId,
-    pub config: Config,
-    pub aws: Aws,
-    pub clock: Clock,
-    pub engines: Engines,
-    pub custody: Arc<Custody>,
-    pub running: Arc<Running>,
-    /// Running tasks have had their time: stop them.
-    pub stop: CancellationToken,
 }
 
 /// A worker that has not started yet.
@@ -131,7 +119,7 @@ impl Worker {
         let (slots, grace) = (self.config.slots as usize, self.config.drain_grace());
         info!(worker.id = %self.id, pool = %self.config.pool, slots, "worker started");
 
-        let shared = Arc::new(Shared {
+        let context = Arc::new(Context {
             id: self.id,
             config: self.config,
             aws: self.aws,
@@ -143,7 +131,7 @@ impl Worker {
         });
         let attempts = TaskTracker::new();
         Poller {
-            shared: Arc::clone(&shared),
+            context: Arc::clone(&context),
             queues: self.queues,
             slots: Arc::new(Semaphore::new(slots)),
             attempts: attempts.clone(),
@@ -153,7 +141,7 @@ impl Worker {
         .await;
 
         attempts.close();
-        info!(worker.id = %shared.id, running = attempts.len(), "draining");
+        info!(worker.id = %context.id, running = attempts.len(), "draining");
         tokio::select! {
             () = attempts.wait() => {}
             () = stop.cancelled() => {}
@@ -164,7 +152,7 @@ impl Worker {
         given_up.cancel();
         // Both end by themselves: the lease was told, the acknowledger has no sender left.
         let _joined = tokio::join!(leasing, acknowledging);
-        info!(worker.id = %shared.id, "worker stopped");
+        info!(worker.id = %context.id, "worker stopped");
         Ok(())
     }
 }

@@ -47,6 +47,11 @@ impl Failure {
     pub fn fatal(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), kind: ErrorKind::Fatal, exit_code: None, signal: None }
     }
+
+    /// A failure that is not the task's doing: trying again may help.
+    pub fn of_the_worker(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Retryable, ..Self::fatal(Code::WorkerFault, message) }
+    }
 }
 
 /// What to write.

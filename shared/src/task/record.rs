@@ -181,14 +181,17 @@ impl Task {
         let has_text = value.get("id").is_some_and(Value::is_string);
         let mut task: Task = serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
-            let message = match path.as_str() {
-                "." => error.inner().to_string(),
-                _ => format!("attribute `{path}`: {}", error.inner()),
-            };
             let code = match path.as_str() {
                 "id" if has_text => Code::IdInvalid,
                 "target" => Code::TargetInvalid,
                 _ => Code::RecordMalformed,
+            };
+            let inner = error.inner().to_string();
+            // Ids and targets bring a rejection of their own, code and all.
+            let inner = inner.strip_prefix(&format!("{code}: ")).unwrap_or(&inner);
+            let message = match path.as_str() {
+                "." => inner.to_owned(),
+                _ => format!("attribute `{path}`: {inner}"),
             };
             Rejection::new(code, message)
         })?;

@@ -4,6 +4,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stageline::task::Task;
+
+use crate::Config;
+
+/// The folder of one attempt, below the worker's.
+pub(crate) fn job_dir(config: &Config, task: &Task) -> PathBuf {
+    // Ids are parsed: no separators, no leading dot. A colon would end a path in PATH-like variables; the
+    // tilde is no character of ids, so two ids never share a folder.
+    let folder = task.id.as_str().replace(':', "~");
+    config.work_dir.join(folder).join(task.attempt.to_string())
+}
+
 /// A folder that exists; removed again when nothing was left in it.
 pub(crate) struct JobFolder(PathBuf);
 

@@ -8,6 +8,7 @@ mod leftovers;
 mod run;
 mod tree;
 
+pub(crate) use folder::job_dir;
 pub use leftovers::end_leftovers;
 pub(crate) use run::run;
 pub use tree::Custody;

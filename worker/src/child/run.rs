@@ -1,6 +1,7 @@
 //! Runs one process from its start to its last byte, and makes sure that nothing of it is left.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,10 +19,9 @@ use super::capture::Capture;
 use super::environment::scrubbed;
 use super::folder::JobFolder;
 use super::tree::Tree;
-use crate::attempt::worker_fault;
+use crate::context::Context;
 use crate::engines::{ChildPlan, Exit, Reader, Stream};
 use crate::progress::{Reporter, Sink};
-use crate::worker::Shared;
 
 /// How long the pipes may stay open once every process of the tree is gone. Something outside the tree
 /// may hold them; the task does not wait for it.
@@ -48,25 +48,25 @@ struct Output {
 pub(crate) async fn run(
     plan: ChildPlan,
     task: &Task,
-    shared: &Shared,
+    job_dir: &Path,
+    context: &Context,
     reporter: &Reporter,
     limit: Option<Duration>,
 ) -> (Outcome, Leavings) {
-    let job_dir = crate::attempt::job_dir(shared, task);
     let files = plan.files;
     let created = tokio::task::spawn_blocking({
-        let job_dir = job_dir.clone();
+        let job_dir = job_dir.to_path_buf();
         move || JobFolder::create(&job_dir, &files)
     });
     let folder = match created.await.map_err(std::io::Error::other).flatten() {
         Ok(folder) => folder,
         Err(error) => {
             let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
-            return (Outcome::Failed(worker_fault(message)), Leavings::default());
+            return (Outcome::Failed(Failure::of_the_worker(message)), Leavings::default());
         }
     };
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let env = scrubbed(task, &shared.config, folder.path(), &marker, &plan.env);
+    let env = scrubbed(task, &context.config, folder.path(), &marker, &plan.env);
     let mut command = Command::new(&plan.program);
     command
         .args(&plan.args)
@@ -78,14 +78,14 @@ pub(crate) async fn run(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let (mut child, leader) = match shared.custody.spawn(&mut command) {
+    let (mut child, leader) = match context.custody.spawn(&mut command) {
         Ok(spawned) => spawned,
         Err(error) => {
             let message = format!("{} could not be started: {error}", plan.program.display());
             return (Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default());
         }
     };
-    let log = |name: &str| Capture::new(folder.path().join(name), shared.config.log_limit_bytes);
+    let log = |name: &str| Capture::new(folder.path().join(name), context.config.log_limit_bytes);
     let mut reader = plan.reader;
     let sink = reporter.sink();
     reader.started().into_iter().for_each(|report| sink.report(report));
@@ -100,7 +100,7 @@ pub(crate) async fn run(
         tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&output))),
     );
 
-    let end = follow(&mut child, leader, shared, &marker, limit).await;
+    let end = follow(&mut child, leader, context, &marker, limit).await;
 
     let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
     let both = async { tokio::join!(pumps.0, pumps.1) };
@@ -125,11 +125,11 @@ pub(crate) async fn run(
 async fn follow(
     child: &mut Child,
     leader: i32,
-    shared: &Shared,
+    context: &Context,
     marker: &str,
     limit: Option<Duration>,
 ) -> End {
-    let tree = Tree::of(&shared.custody, leader, marker);
+    let tree = Tree::of(&context.custody, leader, marker);
     debug!(pid = leader, "started");
     let limit_or_never = limit.unwrap_or(Duration::MAX);
     let end = tokio::select! {
@@ -138,15 +138,15 @@ async fn follow(
             Err(error) => End::Lost(error),
         },
         () = tokio::time::sleep(limit_or_never) => End::TimedOut(limit_or_never),
-        () = shared.stop.cancelled() => End::Stopped,
+        () = context.stop.cancelled() => End::Stopped,
     };
     if !matches!(end, End::Exited(_)) {
         info!(pid = leader, "stopping");
         tree.signal(Signal::SIGTERM);
-        if tokio::time::timeout(shared.config.term_grace(), child.wait()).await.is_err() {
+        if tokio::time::timeout(context.config.term_grace(), child.wait()).await.is_err() {
             tree.signal(Signal::SIGKILL);
             // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
-            let _reaped_later = tokio::time::timeout(shared.config.term_grace(), child.wait()).await;
+            let _reaped_later = tokio::time::timeout(context.config.term_grace(), child.wait()).await;
         }
     }
     tree.end().await;
@@ -162,11 +162,15 @@ fn conclude(end: End, output: &mut Output) -> (Outcome, Leavings) {
     let outcome = match (end, output.reader.take()) {
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs() },
         (End::Stopped, _) => Outcome::Interrupted,
-        (End::Lost(error), _) => Outcome::Failed(worker_fault(format!("the process was lost: {error}"))),
+        (End::Lost(error), _) => {
+            Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
+        }
         (End::Exited(status), Some(reader)) => {
             reader.verdict(Exit { code: status.code(), signal: status.signal() }, &left.stderr)
         }
-        (End::Exited(_), None) => Outcome::Failed(worker_fault("the engine's reader failed over the output")),
+        (End::Exited(_), None) => {
+            Outcome::Failed(Failure::of_the_worker("the engine's reader failed over the output"))
+        }
     };
     (outcome, left)
 }

@@ -17,7 +17,6 @@ use stageline::task::{ErrorKind, Task};
 
 use crate::Config;
 use crate::progress::{Report, Sink};
-use crate::worker::Shared;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,21 +122,23 @@ impl Engines {
         Self(all.into_iter().map(|engine| (engine.name(), engine)).collect())
     }
 
+    /// Validates the record once more (anybody can write to the table) and lets its engine plan it.
+    ///
+    /// # Errors
+    /// A failure of the task, with what is wrong and what to do.
+    pub fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
+        task.validate().map_err(|rejection| Failure::fatal(rejection.code, rejection.message))?;
+        let engine = self.0.get(task.engine()).ok_or_else(|| {
+            let message = format!("this worker has no engine {:?}; it may be too old", task.engine());
+            Failure::fatal(Code::EngineUnknown, message)
+        })?;
+        engine.plan(task, site)
+    }
+
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
-}
-
-/// Validates the record once more (anybody can write to the table) and lets its engine plan it.
-pub(crate) fn prepare(shared: &Shared, task: &Task) -> Result<Execution, Failure> {
-    task.validate().map_err(|rejection| Failure::fatal(rejection.code, rejection.message))?;
-    let engine = shared.engines.0.get(task.engine()).ok_or_else(|| {
-        let message = format!("this worker has no engine {:?}; it may be too old", task.engine());
-        Failure::fatal(Code::EngineUnknown, message)
-    })?;
-    let job_dir = crate::attempt::job_dir(shared, task);
-    engine.plan(task, &Site { config: &shared.config, job_dir: &job_dir })
 }
 
 #[cfg(test)]
