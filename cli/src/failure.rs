@@ -99,6 +99,9 @@ impl Failure {
             Failure::Aws(AwsError::Unreachable { .. }) => {
                 "start the local system: stageline dev (or point AWS_ENDPOINT_URL at the right address)".to_owned()
             }
+            Failure::Aws(AwsError::NoCredentials { .. }) => {
+                "for the system on this machine, start it in this folder first: stageline dev".to_owned()
+            }
             Failure::Aws(AwsError::Refused { code, .. }) if code == "ResourceNotFoundException" => {
                 "the tables are not there: deploy with scripts/deploy, or check STAGELINE_TASKS_TABLE and the region"
                     .to_owned()

@@ -79,7 +79,7 @@ impl AwsError {
         }
         let text = chain(&error);
         if text.contains("credentials") {
-            return Self::NoCredentials { call, reason: innermost(&error) };
+            return Self::NoCredentials { call, reason: innermost(&error).trim_end_matches('.').to_owned() };
         }
         let endpoint = std::env::var("AWS_ENDPOINT_URL").ok();
         Self::Unreachable { call, endpoint, reason: innermost(&error) }
