@@ -89,6 +89,12 @@ pub fn triage(key: &str, image: Value, cause: Cause<'_>, pools: &Pools, foreign_
             if !matches!(status, None | Some("PENDING" | "RETRYING" | "QUEUED")) {
                 return Triage::Leave("it is not waiting to be sent");
             }
+            // Left alone when it was inserted, and still not ours: none of our writes has touched it.
+            let untouched =
+                ["queuedAt", "attempt"].iter().all(|name| image.get(name).is_none_or(Value::is_null));
+            if untouched && wanted.is_some_and(|w| w != "PENDING") {
+                return Triage::Leave("it was inserted as dispatched by somebody else");
+            }
         }
     }
     let prepared = Task::from_json(image).and_then(|task| {
@@ -210,10 +216,15 @@ mod tests {
         for (status, expected) in
             [("PENDING", "send"), ("QUEUED", "send"), ("RUNNING", "leave"), ("FAILED", "leave")]
         {
-            let image =
-                json!({"id": "t", "command": "true", "status": status, "dispatchStatus": "DISPATCHED"});
+            let image = json!({
+                "id": "t", "command": "true", "status": status, "dispatchStatus": "DISPATCHED",
+                "queuedAt": "2026-11-21T09:25:00.000Z",
+            });
             assert_eq!(kind(&on(image, Cause::Repair)), expected, "{status}");
         }
+        let foreign =
+            json!({"id": "t", "command": "true", "status": "PENDING", "dispatchStatus": "DISPATCHED"});
+        assert_eq!(kind(&on(foreign, Cause::Repair)), "leave", "somebody else's stays so");
     }
 
     proptest! {
