@@ -11,7 +11,7 @@ use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Failure, Outcome, decide};
 use stageline::task::Task;
 use stageline::{Code, Rejection};
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::acknowledge::{Acknowledger, Handle};
 use crate::child;
@@ -51,7 +51,8 @@ pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle,
                     info!(why, "claim refused, message deleted");
                     acknowledger.delete(handle).await;
                 }
-                Refused::Leave(why) => debug!(why, "claim refused, message left"),
+                // Every 30 s while it lasts: what a person needs to see of a task that nobody ends.
+                Refused::Leave(why) => info!(why, "claim refused, message left"),
             },
             Err(error) => warn!(%error, "claim failed, message left"),
         }

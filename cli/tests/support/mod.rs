@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failure of the test")]
 
+mod verdict;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+#[allow(unused_imports, reason = "each test binary uses its part")]
+pub use verdict::failed_with;
 
 /// Longer than anything here takes on a slow machine: a test that reaches it has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
