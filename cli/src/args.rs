@@ -1,9 +1,12 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
-use stageline::task::{Priority, Target, TargetPattern, TaskId};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use stageline::At;
+use stageline::task::{Priority, RetryStrategy, Target, TargetPattern, TaskId};
 
 use crate::output::Format;
 
@@ -31,9 +34,17 @@ pub enum Command {
     /// Write a Task record.
     Submit(Box<SubmitArgs>),
     /// Follow tasks until they end; exit code 0 only if all completed.
-    Watch(WatchArgs),
+    Watch(TasksArgs),
     /// Show a task and its stages.
     Status(TaskArgs),
+    /// Ask for the end of tasks, also of running ones.
+    Cancel(TasksArgs),
+    /// Ask to hold tasks: what waits is not started, what runs is stopped where it is.
+    Pause(TasksArgs),
+    /// Ask to let paused tasks go on.
+    Resume(TasksArgs),
+    /// Run ended tasks again.
+    Retry(TasksArgs),
     /// List an account's tasks, newest first.
     List(ListArgs),
 }
@@ -97,6 +108,24 @@ pub struct SubmitArgs {
     /// The longest it may run, in seconds.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// After this many seconds it is asked to save its state and stop; below --timeout.
+    #[arg(long, value_name = "SECONDS")]
+    pub soft_timeout: Option<u64>,
+    /// Not to be started before: 2026-11-21T18:00:00Z, or from now on +90s, +5m, +2h.
+    #[arg(long, value_name = "TIME")]
+    pub not_before: Option<NotBefore>,
+    /// Attempts after a first one that failed [default: none]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// How the delay before a retry grows [default: exponential-backoff]
+    #[arg(long, value_enum, requires = "retries")]
+    pub retry_strategy: Option<Strategy>,
+    /// The first delay before a retry, in seconds [default: 5]
+    #[arg(long, value_name = "SECONDS", requires = "retries")]
+    pub retry_delay: Option<u32>,
+    /// The longest delay before a retry, in seconds [default: a day]
+    #[arg(long, value_name = "SECONDS", requires = "retries")]
+    pub retry_max_delay: Option<u32>,
     /// A whole record as JSON, from a file or from - (standard input); other arguments override it.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -108,11 +137,11 @@ pub struct SubmitArgs {
     pub command: Vec<String>,
 }
 
-/// `stageline watch`.
+/// A command about one or more tasks.
 #[derive(Debug, ClapArgs)]
-pub struct WatchArgs {
+pub struct TasksArgs {
     /// The tasks.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "ID")]
     pub ids: Vec<TaskId>,
 }
 
@@ -132,4 +161,112 @@ pub struct ListArgs {
     /// How many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
+}
+
+/// `--retry-strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    /// Never.
+    None,
+    /// At once.
+    Immediate,
+    /// After the same delay each time.
+    FixedDelay,
+    /// The delay doubles each time.
+    ExponentialBackoff,
+    /// The delay grows as the Fibonacci numbers do.
+    FibonacciBackoff,
+}
+
+impl From<Strategy> for RetryStrategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::None => RetryStrategy::None,
+            Strategy::Immediate => RetryStrategy::Immediate,
+            Strategy::FixedDelay => RetryStrategy::FixedDelay,
+            Strategy::ExponentialBackoff => RetryStrategy::ExponentialBackoff,
+            Strategy::FibonacciBackoff => RetryStrategy::FibonacciBackoff,
+        }
+    }
+}
+
+/// `--not-before`: a moment, or a time from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBefore {
+    /// This moment.
+    Moment(At),
+    /// So much later than now.
+    FromNow(Duration),
+}
+
+impl NotBefore {
+    /// The moment.
+    pub fn at(self, now: At) -> At {
+        match self {
+            NotBefore::Moment(at) => at,
+            NotBefore::FromNow(delay) => now.plus(delay),
+        }
+    }
+}
+
+impl FromStr for NotBefore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = match text.strip_prefix('+') {
+            Some(delay) => from_now(delay).map(NotBefore::FromNow),
+            None => At::parse(text).map(NotBefore::Moment),
+        };
+        read.ok_or_else(|| {
+            "not a time with an offset such as 2026-11-21T18:00:00Z, and not +90s, +5m or +2h".to_owned()
+        })
+    }
+}
+
+fn from_now(text: &str) -> Option<Duration> {
+    let unit = match text.chars().next_back()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        _ => return None,
+    };
+    let number = &text[..text.len() - 1];
+    // A number's own sign would be a second one.
+    let number: u64 = number.parse().ok().filter(|_| number.starts_with(|c: char| c.is_ascii_digit()))?;
+    number.checked_mul(unit).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_moment_or_so_much_later() {
+        let now = At::from_millis(1_000_000);
+        let at = |text: &str| text.parse::<NotBefore>().map(|time| time.at(now).millis());
+        for (text, expected) in
+            [("+90s", 1_090_000), ("+5m", 1_300_000), ("+2h", 8_200_000), ("+0s", 1_000_000)]
+        {
+            assert_eq!(at(text), Ok(expected), "{text}");
+        }
+        assert_eq!(at("1970-01-01T01:00:00+01:00"), Ok(0));
+        for text in [
+            "",
+            "+",
+            "+s",
+            "+5",
+            "5m",
+            "++5m",
+            "+-5m",
+            "+1.5h",
+            "+5d",
+            "+99999999999999999999s",
+            "+5é",
+            "+18446744073709551615h",
+            "tomorrow",
+            "2026-11-21T18:00:00",
+        ] {
+            assert!(at(text).is_err(), "{text}");
+        }
+    }
 }

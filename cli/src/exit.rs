@@ -9,7 +9,8 @@ pub enum Exit {
     Success,
     /// Something went wrong that has no code of its own.
     Error,
-    /// The arguments or the task are invalid; nothing was written. (clap uses the same code.)
+    /// The arguments or the task are invalid, or the task is not in a state for it; nothing was written.
+    /// (clap uses the same code.)
     Invalid,
     /// The watched task ended, and not as COMPLETED.
     NotCompleted,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use stageline::Rejection;
 use stageline::aws::{AwsError, DeploymentError};
-use stageline::task::TaskId;
+use stageline::task::{Status, TaskId};
 use stageline_local::LocalError;
 use stageline_worker::WorkerError;
 
@@ -25,6 +25,27 @@ pub enum Failure {
     /// A task of this id exists.
     #[error("TASK_EXISTS: a task {0} exists already; it was left as it is")]
     Exists(TaskId),
+    /// What was asked for needs a task that has not ended.
+    #[error("TASK_ENDED: task {id} is {status}; it was left as it is")]
+    Ended {
+        /// The task.
+        id: TaskId,
+        /// How it ended.
+        status: Status,
+    },
+    /// Only an ended task runs again.
+    #[error(
+        "TASK_NOT_ENDED: task {id} is {status}, and only an ended task can run again; it was left as it is"
+    )]
+    NotEnded {
+        /// The task.
+        id: TaskId,
+        /// Where it is.
+        status: Status,
+    },
+    /// Somebody else changed the task between two calls.
+    #[error("TASK_CHANGED: task {0} was changed at the same time; look at it before you ask again")]
+    Changed(TaskId),
     /// AWS did not answer, or refused.
     #[error("AWS_ERROR: {0}")]
     Aws(#[from] AwsError),
@@ -82,6 +103,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Rejected(_) | Failure::Argument(_) | Failure::Exists(_) => Exit::Invalid,
+            Failure::Ended { .. } | Failure::NotEnded { .. } | Failure::Changed(_) => Exit::Invalid,
             Failure::NotFound(_) => Exit::NotFound,
             Failure::Aws(_) | Failure::DevNotRunning { .. } => Exit::Aws,
             Failure::Local { .. } => Exit::Environment,
@@ -95,7 +117,15 @@ impl Failure {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Failure::NotFound(_) => "see what there is: stageline list".to_owned(),
-            Failure::Exists(id) => format!("look at it: stageline status {id}"),
+            Failure::Exists(id) | Failure::Changed(id) => format!("look at it: stageline status {id}"),
+            Failure::Ended { id, .. } => format!("run it again: stageline retry {id}"),
+            Failure::NotEnded { id, status: Status::Paused } => {
+                format!("let it go on: stageline resume {id}")
+            }
+            Failure::NotEnded { id, status: Status::Running | Status::Preparing } => {
+                format!("end it first: stageline cancel {id}")
+            }
+            Failure::NotEnded { id, .. } => format!("it runs by itself: stageline watch {id}"),
             Failure::Aws(AwsError::Unreachable { .. }) => {
                 "start the local system: stageline dev (or point AWS_ENDPOINT_URL at the right address)".to_owned()
             }

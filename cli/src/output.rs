@@ -41,7 +41,7 @@ pub fn failure(format: Format, failure: &Failure) {
         Format::Text => {
             eprintln!("{} {failure}", style("error:").for_stderr().red().bold());
             if let Some(hint) = failure.hint() {
-                eprintln!("{} {hint}", style("next:").for_stderr().cyan());
+                next(&hint);
             }
         }
         Format::Json => {
@@ -50,6 +50,11 @@ pub fn failure(format: Format, failure: &Failure) {
             json_failure(code, message, failure.hint().as_deref());
         }
     }
+}
+
+/// What to type next, for people.
+pub fn next(text: &str) {
+    eprintln!("{} {text}", style("next:").for_stderr().cyan());
 }
 
 fn json_failure(code: &str, message: &str, next: Option<&str>) {
@@ -90,7 +95,7 @@ pub fn colour(status: Status) -> Style {
     match status {
         Status::Completed => Style::new().green(),
         Status::Failed | Status::TimedOut => Style::new().red(),
-        Status::Cancelled | Status::Paused => Style::new().yellow(),
+        Status::Cancelled | Status::Paused | Status::Retrying => Style::new().yellow(),
         Status::Running | Status::Preparing => Style::new().cyan(),
         _ => Style::new().dim(),
     }

@@ -212,6 +212,7 @@ fn a_task_is_given_no_secret_of_the_worker_and_its_own_identity() {
         "STAGELINE_EXECUTION",
         "STAGELINE_JOB_DIR",
         "STAGELINE_TASK_ID",
+        "STAGELINE_WORKER_ID",
         "TMPDIR",
     ];
     assert_eq!(variables.keys().copied().collect::<Vec<_>>(), known);

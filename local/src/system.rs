@@ -1,5 +1,5 @@
-//! The deployed system without its workers, on one machine: the embedded AWS, and the real dispatcher
-//! behind the stream pump with the filter and the rules of the template.
+//! The deployed system without its workers, on one machine: the embedded AWS, the real dispatcher behind
+//! the stream pump with the filter and the rules of the template, and the sweeper's rounds.
 
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use stageline::Clock;
 use stageline::aws::{Aws, Deployment};
+use stageline::protocol::lease::Lease;
 use stageline::protocol::pools::{Pool, Pools, Queues};
 use stageline::task::TargetPattern;
 use stageline_dispatcher::Dispatcher;
+use stageline_sweeper::{Limits, Sweeper};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::pump::{
     FailedBatch, FilterPattern, InvokeError, MappingRules, Source, StartingPosition, StreamFunction,
@@ -33,6 +35,8 @@ pub struct SystemOptions {
     pub local: LocalOptions,
     /// The targets that the default pool takes.
     pub targets: Vec<TargetPattern>,
+    /// The workers' lease.
+    pub lease: Lease,
 }
 
 /// A running system.
@@ -43,6 +47,7 @@ pub struct System {
     deployment: Deployment,
     recovered: Recovered,
     failures: JoinHandle<()>,
+    sweeping: JoinHandle<()>,
 }
 
 struct DispatcherFunction(Arc<Dispatcher>);
@@ -62,7 +67,7 @@ impl System {
     /// See [`LocalError`].
     pub async fn start(options: SystemOptions) -> Result<Self, LocalError> {
         let local = LocalAws::start(options.local).await?;
-        let deployment = deployment(&local, options.targets);
+        let deployment = deployment(&local, options.targets, options.lease);
         let config = local.sdk_config();
         let aws = Aws::new(&config, &deployment);
         let clock = Clock::system();
@@ -77,9 +82,11 @@ impl System {
         let function = Arc::new(DispatcherFunction(Arc::clone(&dispatcher)));
         let pump = StreamPump::start(source, rules()?, function, sender).await?;
         // After the pump has its place in the stream: what recovery writes is dispatched like any write.
-        let recovered = recover(&aws, &dispatcher, &deployment, clock.now()).await?;
+        let sweeper = Sweeper::new(aws, deployment.clone(), clock);
+        let recovered = recover(&sweeper).await;
         let failures = tokio::spawn(log_failures(failed));
-        Ok(Self { local, pump, dispatcher, deployment, recovered, failures })
+        let sweeping = tokio::spawn(sweep(sweeper, deployment.lease));
+        Ok(Self { local, pump, dispatcher, deployment, recovered, failures, sweeping })
     }
 
     /// The embedded AWS.
@@ -121,22 +128,30 @@ impl System {
     pub async fn shutdown(self) {
         self.pump.shutdown().await;
         self.failures.abort();
+        // Each of its writes is whole; what it had not come to is for the next start.
+        self.sweeping.abort();
         self.local.shutdown().await;
     }
 }
 
-fn deployment(local: &LocalAws, targets: Vec<TargetPattern>) -> Deployment {
+fn deployment(local: &LocalAws, targets: Vec<TargetPattern>, lease: Lease) -> Deployment {
     let (names, urls) = (local.names(), local.queues());
     let pool = Pool {
         name: "default".to_owned(),
         targets,
-        queues: Queues { high: urls.high.clone(), normal: urls.normal.clone(), low: urls.low.clone() },
+        queues: Queues {
+            high: urls.high.clone(),
+            normal: urls.normal.clone(),
+            low: urls.low.clone(),
+            dead: Some(urls.dead.clone()),
+        },
     };
     Deployment {
         tasks_table: names.tasks.clone(),
         stages_table: names.stages.clone(),
         control_table: names.control.clone(),
         pools: Pools::new([pool]),
+        lease,
         ..Deployment::with_prefix("")
     }
 }
@@ -153,6 +168,15 @@ fn rules() -> Result<MappingRules, LocalError> {
     Ok(MappingRules { batch_size: 100, max_retries: 5, bisect: true, filter, ..MappingRules::default() })
 }
 
+/// The sweeper's rounds: one a lease, where the template has one a minute.
+async fn sweep(sweeper: Sweeper, lease: Lease) {
+    loop {
+        tokio::time::sleep(lease.length()).await;
+        let report = sweeper.sweep(Limits::default()).await;
+        debug!(?report, "swept");
+    }
+}
+
 /// The failure destination: on AWS a queue, here the log. The records stay in the table.
 async fn log_failures(mut failed: mpsc::Receiver<FailedBatch>) {
     while let Some(batch) = failed.recv().await {
@@ -161,7 +185,7 @@ async fn log_failures(mut failed: mpsc::Receiver<FailedBatch>) {
             to = batch.last_sequence,
             attempts = batch.attempts,
             reason = ?batch.reason,
-            "records given up by the stream; the next start brings their tasks back"
+            "records given up by the stream; the sweeper brings their tasks back"
         );
     }
 }

@@ -63,8 +63,20 @@ codes! {
     LammpsIncomplete = "LAMMPS_INCOMPLETE",
     /// The task ran longer than its `timeoutSeconds`.
     TimedOut = "TIMED_OUT",
+    /// The engine stopped when its `softTimeoutSeconds` were over.
+    SoftTimedOut = "SOFT_TIMED_OUT",
+    /// The process needed more memory than it was allowed.
+    OutOfMemory = "OUT_OF_MEMORY",
     /// The worker was stopped while the task ran.
     Interrupted = "INTERRUPTED",
+    /// The worker that ran the task was not heard of any more.
+    WorkerLost = "WORKER_LOST",
+    /// The task's workers were stopped or lost too often.
+    InterruptedTooOften = "INTERRUPTED_TOO_OFTEN",
+    /// Somebody asked for the task's end.
+    Cancelled = "CANCELLED",
+    /// The task's message was received many times and no worker could settle it.
+    DeadLettered = "DEAD_LETTERED",
     /// The worker failed in a way that is not the task's doing.
     WorkerFault = "WORKER_FAULT",
 }

@@ -2,4 +2,5 @@
 //! on conditions.
 
 pub mod backend;
+pub mod faults;
 pub mod system;

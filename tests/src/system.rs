@@ -9,6 +9,7 @@ use aws_config::SdkConfig;
 use serde_json::Value;
 use stageline::Clock;
 use stageline::aws::{Aws, Deployment};
+use stageline::protocol::lease::Lease;
 use stageline::task::{Status, Task, TaskId};
 use stageline_local::{LocalOptions, System, SystemOptions, sdk_config};
 use stageline_worker::child::Custody;
@@ -60,8 +61,18 @@ impl Stack {
 
     /// Starts the embedded system, whatever the environment says.
     pub async fn embedded() -> Result<Self> {
+        Self::embedded_with(Lease::default()).await
+    }
+
+    /// The same with a shorter lease, for tests that wait for it.
+    pub async fn embedded_with_lease(seconds: u64) -> Result<Self> {
+        Self::embedded_with(Lease::of(Duration::from_secs(seconds))).await
+    }
+
+    async fn embedded_with(lease: Lease) -> Result<Self> {
         let local = LocalOptions { data_dir: None, port: 0, prefix: "test".to_owned() };
-        let system = System::start(SystemOptions { local, targets: vec!["default/*".parse()?] }).await?;
+        let options = SystemOptions { local, targets: vec!["default/*".parse()?], lease };
+        let system = System::start(options).await?;
         let (deployment, config) = (system.deployment().clone(), system.sdk_config());
         Self::of(Some(system), deployment, config)
     }

@@ -23,7 +23,12 @@ impl Bench {
         let pool = Pool {
             name: "default".to_owned(),
             targets: vec!["default/*".parse()?],
-            queues: Queues { high: urls.high.clone(), normal: urls.normal.clone(), low: urls.low.clone() },
+            queues: Queues {
+                high: urls.high.clone(),
+                normal: urls.normal.clone(),
+                low: urls.low.clone(),
+                dead: Some(urls.dead.clone()),
+            },
         };
         let deployment = Deployment {
             tasks_table: names.tasks.clone(),

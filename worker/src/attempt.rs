@@ -1,83 +1,138 @@
-//! One attempt: claim, run, end, acknowledge.
+//! One attempt: take the task, run it, end it, acknowledge.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use stageline::aws::{Claimed, Leavings, Retry, Write};
-use stageline::protocol::claim::{Refused, refused};
+use stageline::aws::{Leavings, Retry, Write};
 use stageline::protocol::command::Command;
-use stageline::protocol::outcome::{Failure, Outcome, decide};
-use stageline::task::Task;
+use stageline::protocol::outcome::{Decision, Failure, Outcome, decide};
+use stageline::task::{Attempt, Task, TaskId};
 use stageline::{Code, Rejection};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::acknowledge::{Acknowledger, Handle};
-use crate::child;
+use crate::child::{self, TimeLimits};
 use crate::context::Context;
+use crate::control::{Order, Orders};
 use crate::engines::{Execution, InlineRun, Site};
 use crate::progress::Reporter;
+use crate::running::Begun;
+use crate::take::{Taken, take};
 
 /// How long the end of an attempt is tried to be written before it is left to the rescue.
 const WRITE_TRIES: u32 = 40;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// An attempt was stopped because its task is not this worker's any more: nothing is written about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abandoned(pub &'static str);
+
+/// What becomes of a message.
+enum Settled {
+    Delete,
+    Leave,
+    Later(Duration),
+}
+
 /// Handles one command from a queue to its end.
 pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle, acknowledger: Acknowledger) {
     let span = info_span!("attempt", task.id = %command.task_id, attempt = %command.attempt.next(), worker.id = %context.id);
     async {
-        let now = context.clock.now();
-        match context.aws.tasks.claim(&command.task_id, command.attempt, &context.id, now).await {
-            Ok(Claimed::Won(task)) => {
-                context.running.begin(&task, now, handle);
-                let written = perform(&context, &task).await;
-                // Not written: a message that is still there comes back, and the registry does not list the
-                // task any more, by which a repair pass finds it.
-                if let Some(handle) = context.running.end(&task)
-                    && written
-                {
-                    acknowledger.delete(handle).await;
-                }
+        let begun = context.running.begin(&command, context.clock.now(), handle.clone());
+        let (settled, message) = match begun {
+            Begun::First => {
+                let settled = to_its_end(&context, &command).await;
+                // Left: a message that is still there comes back, and the registry does not list the task
+                // any more, by which a repair pass finds it.
+                (settled, context.running.end(&command.task_id))
             }
-            Ok(Claimed::WonUnreadable(rejection)) => {
-                if end_unreadable(&context, &command, &rejection).await {
-                    acknowledger.delete(handle).await;
-                }
-            }
-            Ok(Claimed::Refused(current)) => match refused(&current, command.attempt) {
-                Refused::Delete(why) => {
-                    info!(why, "claim refused, message deleted");
-                    acknowledger.delete(handle).await;
-                }
-                // Every 30 s while it lasts: what a person needs to see of a task that nobody ends.
-                Refused::Leave(why) => info!(why, "claim refused, message left"),
-            },
-            Err(error) => warn!(%error, "claim failed, message left"),
+            Begun::Remembered => (Settled::Delete, Some(handle)),
+            Begun::InHand => (Settled::Leave, None),
+            Begun::TooSoon => (Settled::Later(context.lease.busy()), Some(handle)),
+        };
+        if begun != Begun::First {
+            info!(?begun, "a message of a task in hand");
+        }
+        match (settled, message) {
+            (Settled::Delete, Some(handle)) => acknowledger.delete(handle).await,
+            (Settled::Later(wait), Some(handle)) => hand_back(&context, handle, wait).await,
+            (Settled::Leave, _) | (_, None) => {}
         }
     }
     .instrument(span)
     .await;
 }
 
+async fn hand_back(context: &Context, handle: Handle, wait: Duration) {
+    let Handle { queue_url, receipt_handle } = handle;
+    if let Err(error) = context.aws.queues.hand_back(&queue_url, &[receipt_handle], wait).await {
+        warn!(%error, "message not handed back; it comes back by itself");
+    }
+}
+
+/// Takes the task and runs it.
+async fn to_its_end(context: &Context, command: &Command) -> Settled {
+    let settled = |over| if over { Settled::Delete } else { Settled::Leave };
+    match take(context, command).await {
+        Ok(Taken::Won(task)) => {
+            let mut orders = context.running.claimed(&task);
+            // A claim that is adopted: what was asked of the task meanwhile was said to nobody.
+            if task.cancel_requested == Some(true) || orders.latest() == Order::Pause {
+                context.reviews.ask(&task.id);
+            }
+            settled(perform(context, &task, &mut orders).await)
+        }
+        Ok(Taken::WonUnreadable(attempt, rejection)) => {
+            settled(end_unreadable(context, &command.task_id, attempt, &rejection).await)
+        }
+        Ok(Taken::Delete(why)) => {
+            info!(why, "claim refused, message deleted");
+            Settled::Delete
+        }
+        Ok(Taken::Leave(why)) => {
+            // With each visibility while it lasts: what a person needs to see of a task that nobody ends.
+            info!(why, "claim refused, message left");
+            Settled::Leave
+        }
+        Ok(Taken::Later(wait)) => {
+            info!(?wait, "claim refused, message handed back until the task is due");
+            Settled::Later(wait)
+        }
+        Err(error) => {
+            warn!(%error, "claim failed, message left");
+            Settled::Leave
+        }
+    }
+}
+
 /// Runs the engine and writes the outcome; whether the record now says what became of the attempt.
-async fn perform(context: &Context, task: &Task) -> bool {
+async fn perform(context: &Context, task: &Task, orders: &mut Orders) -> bool {
     info!(engine = task.engine(), "claimed");
     // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
-    let (outcome, left) = match AssertUnwindSafe(execute(context, task)).catch_unwind().await {
-        Ok(ended) => ended,
+    let (outcome, left) = match AssertUnwindSafe(execute(context, task, orders)).catch_unwind().await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(Abandoned(why))) => {
+            warn!("abandoned: {why}");
+            return true;
+        }
         Err(_panic) => {
             (Outcome::Failed(Failure::of_the_worker("the engine's code failed")), Leavings::default())
         }
     };
-    let now = context.clock.now();
-    let decision = decide(outcome, task, now);
+    let decision = decide(outcome, task, context.clock.now());
     let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
     info!(event = ?decision.event, code, "attempt over");
+    write_end(context, task, &decision, &left).await
+}
+
+async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &Leavings) -> bool {
+    let (me, now) = (&context.id, context.clock.now());
     let mut pause = FIRST_PAUSE;
     for _ in 0..WRITE_TRIES {
-        match context.aws.tasks.end_attempt(task, &context.id, &decision, &left, now).await {
+        match context.aws.tasks.end_attempt(task, me, me.as_str(), decision, left, now).await {
             Ok(Write::Applied | Write::AlreadyApplied) => return true,
             Ok(Write::Fenced) => {
                 warn!("outcome not written: the task has moved on");
@@ -103,41 +158,68 @@ async fn perform(context: &Context, task: &Task) -> bool {
     false
 }
 
-async fn execute(context: &Context, task: &Task) -> (Outcome, Leavings) {
+async fn execute(
+    context: &Context,
+    task: &Task,
+    orders: &mut Orders,
+) -> Result<(Outcome, Leavings), Abandoned> {
     let job_dir = child::job_dir(&context.config, task);
     let site = Site { config: &context.config, job_dir: &job_dir };
     let execution = match context.engines.plan(task, &site) {
         Ok(execution) => execution,
-        Err(failure) => return (Outcome::Failed(failure), Leavings::default()),
+        Err(failure) => return Ok((Outcome::Failed(failure), Leavings::default())),
     };
-    let reporter = Reporter::start(task, context.aws.stages.clone(), context.clock.clone());
-    let limit = task.timeout_seconds.map(Duration::from_secs);
-    let (outcome, left) = match execution {
-        Execution::Inline(run) => (run_inline(run, &reporter, context, limit).await, Leavings::default()),
-        Execution::Child(plan) => child::run(plan, task, &job_dir, context, &reporter, limit).await,
+    let (reviews, id) = (context.reviews.clone(), task.id.clone());
+    let when_fenced = move || reviews.ask(&id);
+    let reporter = Reporter::start(task, context.aws.stages.clone(), context.clock.clone(), when_fenced);
+    let ended = match execution {
+        Execution::Inline(run) => {
+            let outcome = run_inline(run, &reporter, context, TimeLimits::of(task), orders).await;
+            outcome.map(|outcome| (outcome, Leavings::default()))
+        }
+        Execution::Child(plan) => child::run(plan, task, &job_dir, context, &reporter, orders).await,
     };
-    reporter.finish(matches!(outcome, Outcome::Succeeded { .. })).await;
-    (outcome, left)
+    match &ended {
+        Ok((outcome, _)) => reporter.finish(matches!(outcome, Outcome::Succeeded { .. })).await,
+        Err(Abandoned(_)) => reporter.abandon(),
+    }
+    ended
 }
 
 async fn run_inline(
     run: InlineRun,
     reporter: &Reporter,
     context: &Context,
-    limit: Option<Duration>,
-) -> Outcome {
-    let seconds = limit.unwrap_or(Duration::MAX);
-    tokio::select! {
-        outcome = run(reporter.sink()) => outcome,
-        () = context.stop.cancelled() => Outcome::Interrupted,
-        () = tokio::time::sleep(seconds) => Outcome::TimedOut { seconds: seconds.as_secs() },
+    limits: TimeLimits,
+    orders: &mut Orders,
+) -> Result<Outcome, Abandoned> {
+    // There is no process to ask: the soft limit is the end.
+    let soft = limits.soft.is_some();
+    let limit = limits.next(false).unwrap_or(Duration::MAX);
+    let work = run(reporter.sink());
+    let time_is_up = tokio::time::sleep(limit);
+    tokio::pin!(work, time_is_up);
+    loop {
+        match orders.latest() {
+            Order::Go => {}
+            Order::Pause => info!("an engine inside the worker cannot be paused; it goes on"),
+            Order::Cancel => return Ok(Outcome::Cancelled),
+            Order::Interrupt => return Ok(Outcome::Interrupted),
+            Order::Abandon(why) => return Err(Abandoned(why)),
+        }
+        tokio::select! {
+            outcome = &mut work => return Ok(outcome),
+            () = context.stop.cancelled() => return Ok(Outcome::Interrupted),
+            () = &mut time_is_up => return Ok(Outcome::TimedOut { seconds: limit.as_secs(), soft }),
+            () = orders.changed() => {}
+        }
     }
 }
 
 /// The claim was won, but the record it returned cannot be read: somebody edited it after it was sent.
-async fn end_unreadable(context: &Context, command: &Command, rejection: &Rejection) -> bool {
-    let mut task = Task::new(command.task_id.clone());
-    task.attempt = command.attempt.next();
+async fn end_unreadable(context: &Context, id: &TaskId, attempt: Attempt, rejection: &Rejection) -> bool {
+    let mut task = Task::new(id.clone());
+    task.attempt = attempt;
     let failure = Failure::fatal(rejection.code, rejection.message.clone());
     end_minimally(context, &task, Outcome::Failed(failure)).await
 }
@@ -150,10 +232,10 @@ async fn end_with_fault(context: &Context, task: &Task, reason: &str) -> bool {
 }
 
 async fn end_minimally(context: &Context, task: &Task, outcome: Outcome) -> bool {
-    let now = context.clock.now();
+    let (me, now) = (&context.id, context.clock.now());
     let decision = decide(outcome, task, now);
     let left = Leavings::default();
-    match context.aws.tasks.end_attempt(task, &context.id, &decision, &left, now).await {
+    match context.aws.tasks.end_attempt(task, me, me.as_str(), &decision, &left, now).await {
         Ok(answer) => {
             warn!(?answer, "ended without its outcome");
             true

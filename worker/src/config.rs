@@ -40,6 +40,9 @@ pub struct Config {
     pub drain_grace_seconds: u64,
     /// Bytes of each of standard output and error that are kept as a file. Default 64 MiB.
     pub log_limit_bytes: u64,
+    /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
+    /// Default: none.
+    pub instance: Option<String>,
 }
 
 /// A configuration that cannot be used.
@@ -78,6 +81,7 @@ impl Default for Config {
             term_grace_seconds: 10,
             drain_grace_seconds: 60,
             log_limit_bytes: 64 * 1024 * 1024,
+            instance: None,
         }
     }
 }
@@ -97,7 +101,8 @@ impl Config {
             return Err(ConfigError::NoSuchFile(name));
         }
         let config: Self = figment
-            .merge(Env::prefixed("STAGELINE_WORKER_").ignore(&["config"]))
+            // A worker below another one's task finds that one's id.
+            .merge(Env::prefixed("STAGELINE_WORKER_").ignore(&["config", "id"]))
             .extract()
             .map_err(Box::new)?;
         config.validated()

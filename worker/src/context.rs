@@ -1,15 +1,18 @@
 //! What every attempt of a worker needs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use stageline::Clock;
 use stageline::aws::Aws;
+use stageline::protocol::lease::{Lease, Observations};
 use stageline::task::WorkerId;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::child::Custody;
 use crate::engines::Engines;
+use crate::received::Received;
+use crate::review::ReviewRequests;
 use crate::running::Running;
 
 /// One worker's parts, as an attempt sees them.
@@ -21,6 +24,12 @@ pub(crate) struct Context {
     pub engines: Engines,
     pub custody: Arc<Custody>,
     pub running: Arc<Running>,
+    pub received: Arc<Received>,
+    pub lease: Lease,
+    /// What this worker has seen of others, whose tasks' messages it met.
+    pub observations: Mutex<Observations>,
+    /// Where a look at a task's record is asked for.
+    pub reviews: ReviewRequests,
     /// Running tasks have had their time: stop them.
     pub stop: CancellationToken,
 }

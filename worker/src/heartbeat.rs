@@ -1,72 +1,183 @@
 //! The worker's lease: a small item that says that it lives, and beside it the registry of what it runs.
 //!
-//! A message is deleted once a registry item that lists its task is written: from then on the registry
-//! remembers the task if this worker dies. A task shorter than a heartbeat never costs a registry write.
+//! The answer of each beat brings the signals that others left. A message is deleted once a registry item
+//! that lists its task is written: from then on the registry remembers the task if this worker dies. A task
+//! shorter than a heartbeat never costs a registry write.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stageline::aws::{Heartbeat, RegistryPage, WorkersTable};
+use stageline::aws::{AwsError, Beaten, Heartbeat, Signal, WorkersTable};
+use stageline::protocol::lease::Lease;
 use stageline::task::TaskId;
 use stageline::{At, Clock};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::acknowledge::Acknowledger;
+use crate::received::Received;
+use crate::registry::Registry;
+use crate::review::Reviewer;
 use crate::running::Running;
 
-const BUSY: Duration = Duration::from_secs(3);
-const IDLE: Duration = Duration::from_secs(10);
-/// Younger tasks are not worth a registry write yet: most end within it.
-const WORTH_LISTING: Duration = Duration::from_secs(1);
+/// The longest that one call may take: the lease has to outlive a call that hangs.
+const LONGEST_CALL: Duration = Duration::from_secs(5);
 
-pub(crate) struct Lease {
-    pub workers: WorkersTable,
-    pub clock: Clock,
-    pub running: Arc<Running>,
-    pub acknowledger: Acknowledger,
-    /// The unchanging parts of the heartbeat.
-    pub beat: Heartbeat,
-    pub drain: CancellationToken,
+/// Why a call of the keeper brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    #[error("no answer within {0:?}")]
+    TooLong(Duration),
 }
 
-impl Lease {
-    /// Writes one heartbeat.
-    pub async fn beat(&mut self) -> Result<(), stageline::aws::AwsError> {
+/// Keeps the lease.
+pub(crate) struct LeaseKeeper {
+    pub workers: WorkersTable,
+    pub clock: Clock,
+    pub lease: Lease,
+    pub running: Arc<Running>,
+    pub received: Arc<Received>,
+    pub reviewer: Reviewer,
+    /// Tasks that attempts want looked at.
+    pub asked: mpsc::Receiver<TaskId>,
+    pub acknowledger: Acknowledger,
+    /// The heartbeat as it was last written.
+    pub beat: Heartbeat,
+    pub drain: CancellationToken,
+    /// Signals that were acted on; the next beat takes them back.
+    pub handled: Vec<Signal>,
+    /// When the last beat that was written was begun.
+    pub alive: watch::Sender<Instant>,
+}
+
+impl LeaseKeeper {
+    /// Writes the first heartbeat, which makes the item.
+    pub async fn begin(&mut self) -> Result<(), AwsError> {
+        let begun = self.present();
+        self.workers.beat(&self.beat, &[], true).await?;
+        self.alive.send_replace(begun);
+        Ok(())
+    }
+
+    /// Beats until `done`, then gives the lease up.
+    pub async fn keep(mut self, done: CancellationToken) {
+        let mut registry = Registry::default();
+        let (mut tried, mut failed) = (Instant::now(), false);
+        let mut looked = Instant::now();
+        loop {
+            let pause =
+                if failed || self.running.count() > 0 { self.lease.busy() } else { self.lease.idle() };
+            // A task that begins meanwhile is worth a beat sooner.
+            let nap = (tried + pause).saturating_duration_since(Instant::now()).min(self.lease.busy());
+            tokio::select! {
+                () = done.cancelled() => break,
+                Some(id) = self.asked.recv() => {
+                    self.look(Some(&[id])).await;
+                    continue;
+                }
+                () = tokio::time::sleep(nap) => {}
+            }
+            if tried.elapsed() >= pause {
+                tried = Instant::now();
+                failed = !self.beat(&mut registry).await;
+            }
+            if looked.elapsed() >= self.lease.length() * 2 {
+                looked = Instant::now();
+                self.look(None).await;
+            }
+            if !failed {
+                self.list(&mut registry).await;
+            }
+        }
+        if let Err(error) = self.workers.remove(&self.beat.worker_id).await {
+            warn!(%error, "heartbeat item not removed; it is taken for a dead worker's");
+        }
+    }
+
+    /// Brings the heartbeat up to date; gives the moment that it is of.
+    fn present(&mut self) -> Instant {
         self.beat.heartbeat_at = self.clock.now();
         self.beat.running = u32::try_from(self.running.count()).unwrap_or(u32::MAX);
         self.beat.draining = self.drain.is_cancelled();
-        self.workers.beat(&self.beat).await
+        self.beat.received_until = self.received.until();
+        Instant::now()
     }
 
-    /// Beats until `done`.
-    pub async fn keep(mut self, done: CancellationToken) {
-        let mut registry = Registry::default();
-        loop {
-            let pause = if self.running.count() > 0 { BUSY } else { IDLE };
-            tokio::select! {
-                () = tokio::time::sleep(pause.min(BUSY)) => {}
-                () = done.cancelled() => break,
+    /// Beats, and acts on what the beat brings; whether it is written.
+    async fn beat(&mut self, registry: &mut Registry) -> bool {
+        let mut begun = self.present();
+        let mut beaten = self.limited(self.workers.beat(&self.beat, &self.handled, false)).await;
+        let gone = matches!(beaten, Ok(Beaten::Gone));
+        if gone {
+            warn!("others took this worker for dead, and have taken its tasks; it begins anew");
+            // Its pages went with its item.
+            *registry = Registry::default();
+            begun = self.present();
+            beaten = self.limited(self.workers.beat(&self.beat, &[], true)).await;
+        }
+        match beaten {
+            Ok(Beaten::Alive(signals)) => {
+                self.alive.send_replace(begun);
+                self.handled.clear();
+                if gone {
+                    self.look(None).await;
+                }
+                self.obey(signals).await;
+                true
             }
-            let due = self.clock.now().since(self.beat.heartbeat_at) >= pause;
-            if due && let Err(error) = self.beat().await {
+            Ok(Beaten::Gone) => {
+                warn!("heartbeat not written: its item went away again");
+                false
+            }
+            Err(error) => {
                 warn!(%error, "heartbeat not written");
-                continue;
+                false
             }
-            self.list(&mut registry).await;
         }
-        if let Err(error) = self.workers.remove(&self.beat.worker_id).await {
-            warn!(%error, "heartbeat item not removed; it expires");
+    }
+
+    async fn obey(&mut self, signals: Vec<Signal>) {
+        let named = signals.iter().filter_map(|signal| match signal {
+            Signal::Look { id, .. } => Some(id.clone()),
+            Signal::Drain => None,
+        });
+        let named: Vec<_> = named.collect();
+        // A look that failed is not handled: the next beat brings its signal again.
+        let looked = named.is_empty() || self.look(Some(&named)).await;
+        for signal in signals {
+            match signal {
+                Signal::Drain => {
+                    info!("told to take no more tasks");
+                    self.drain.cancel();
+                    self.handled.push(Signal::Drain);
+                }
+                look @ Signal::Look { .. } if looked => self.handled.push(look),
+                Signal::Look { .. } => {}
+            }
         }
+    }
+
+    /// Reviews these tasks, or all; whether their records could be read.
+    async fn look(&self, only: Option<&[TaskId]>) -> bool {
+        let looked = self.limited(self.reviewer.look(only)).await;
+        if let Err(error) = &looked {
+            warn!(%error, "running tasks not looked at");
+        }
+        looked.is_ok()
     }
 
     async fn list(&self, registry: &mut Registry) {
-        let before = At::from_millis(
-            self.clock.now().millis() - i64::try_from(WORTH_LISTING.as_millis()).unwrap_or_default(),
-        );
+        let worth = i64::try_from(self.lease.worth_listing().as_millis()).unwrap_or_default();
+        let before = At::from_millis(self.clock.now().millis().saturating_sub(worth));
         let tasks = self.running.older_than(before);
         for page in registry.changed_pages(&tasks) {
-            if let Err(error) = self.workers.register(&self.beat.worker_id, &page).await {
+            let written = self.limited(self.workers.register(&self.beat.worker_id, &page)).await;
+            if let Err(error) = written {
                 warn!(%error, page = page.page, "registry not written; messages stay on the queue");
                 return;
             }
@@ -76,78 +187,12 @@ impl Lease {
             self.acknowledger.delete(handle).await;
         }
     }
-}
 
-/// The registry as it was last written.
-#[derive(Default)]
-struct Registry {
-    pages: Vec<Vec<TaskId>>,
-}
-
-impl Registry {
-    /// The pages that have to be written so that the registry lists `tasks`: a page changes only when a
-    /// task on it has ended or found a place there.
-    fn changed_pages(&self, tasks: &[TaskId]) -> Vec<RegistryPage> {
-        let mut pages: Vec<Vec<TaskId>> = self
-            .pages
-            .iter()
-            .map(|page| page.iter().filter(|id| tasks.contains(id)).cloned().collect())
-            .collect();
-        for id in tasks.iter().filter(|id| !self.pages.iter().any(|page| page.contains(id))) {
-            match pages.iter_mut().find(|page| page.len() < RegistryPage::ITEMS) {
-                Some(page) => page.push(id.clone()),
-                None => pages.push(vec![id.clone()]),
-            }
-        }
-        let changed = pages.into_iter().enumerate().filter(|(n, page)| self.pages.get(*n) != Some(page));
-        changed.map(|(n, tasks)| RegistryPage { page: u32::try_from(n).unwrap_or(u32::MAX), tasks }).collect()
-    }
-
-    fn wrote(&mut self, page: RegistryPage) {
-        let index = page.page as usize;
-        if self.pages.len() <= index {
-            self.pages.resize(index + 1, Vec::new());
-        }
-        self.pages[index] = page.tasks;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(range: std::ops::Range<u32>) -> Vec<TaskId> {
-        range.map(|n| format!("t{n:04}").parse().unwrap()).collect()
-    }
-
-    fn write(registry: &mut Registry, tasks: &[TaskId]) -> Vec<u32> {
-        let pages = registry.changed_pages(tasks);
-        let numbers = pages.iter().map(|page| page.page).collect();
-        pages.into_iter().for_each(|page| registry.wrote(page));
-        numbers
-    }
-
-    #[test]
-    fn only_the_pages_that_changed_are_written() {
-        let mut registry = Registry::default();
-        assert!(registry.changed_pages(&[]).is_empty());
-        assert_eq!(write(&mut registry, &ids(0..450)), [0, 1, 2]);
-        assert!(registry.changed_pages(&ids(0..450)).is_empty());
-        let without_one: Vec<_> = ids(0..450).into_iter().filter(|id| id.as_str() != "t0250").collect();
-        assert_eq!(write(&mut registry, &without_one), [1]);
-        assert_eq!(write(&mut registry, &[without_one, ids(900..901)].concat()), [1]);
-        assert_eq!(write(&mut registry, &[]), [0, 1, 2]);
-    }
-
-    #[test]
-    fn every_running_task_is_on_exactly_one_page() {
-        let mut registry = Registry::default();
-        for tasks in [ids(0..250), ids(100..700), ids(650..660), ids(0..1000)] {
-            write(&mut registry, &tasks);
-            let mut listed = registry.pages.concat();
-            listed.sort();
-            assert_eq!(listed, tasks);
-            assert!(registry.pages.iter().all(|page| page.len() <= RegistryPage::ITEMS));
+    async fn limited<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, CallError> {
+        let longest = LONGEST_CALL.min(self.lease.busy() * 2);
+        match tokio::time::timeout(longest, call).await {
+            Ok(answer) => Ok(answer?),
+            Err(_elapsed) => Err(CallError::TooLong(longest)),
         }
     }
 }

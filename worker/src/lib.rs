@@ -2,20 +2,30 @@
 //! progress and outcome.
 //!
 //! Who calls what: [`Worker::run`] starts the poller, which spawns one `attempt` a message, each with a
-//! slot. An attempt claims, runs its engine ([`engines`], [`child`]), and ends. Beside them the heartbeat
-//! keeps the worker's lease and lists what it runs, and the acknowledger deletes messages in batches.
+//! slot. An attempt takes its task (`take`, and `rescue` when a dead worker has it), runs its engine
+//! ([`engines`], [`child`]) as its `control` says, and ends. Beside them the heartbeat keeps the worker's
+//! lease, lists what it runs and brings signals, upon which `review` looks at records and gives orders; the
+//! fence stops everything when the lease cannot be kept; the acknowledger deletes messages in batches.
 
 mod acknowledge;
 mod attempt;
 pub mod child;
 pub mod config;
 mod context;
+mod control;
 pub mod engines;
+mod fence;
+mod former;
 mod heartbeat;
 mod poller;
 pub mod progress;
+mod received;
+mod registry;
+mod rescue;
+mod review;
 mod running;
 mod service;
+mod take;
 mod worker;
 
 pub use config::{Config, ConfigError};

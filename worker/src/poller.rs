@@ -22,9 +22,6 @@ use crate::acknowledge::{Acknowledger, Handle};
 use crate::attempt;
 use crate::context::Context;
 
-/// How long a message is away from the queue before somebody else may try it: many times what a claim
-/// takes, and the registry lists a task within a heartbeat.
-const VISIBILITY: Duration = Duration::from_secs(30);
 /// How long open polls are waited for when the worker drains: what they bring is handed back.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -55,6 +52,7 @@ struct LaneState {
 impl Poller {
     /// Polls until `drain`.
     pub async fn run(self, drain: CancellationToken) {
+        let mut fenced = self.context.running.fenced();
         let mut lanes = [LaneState { open: false, hot: false, failures: 0 }; Lane::ALL.len()];
         let mut held: Vec<OwnedSemaphorePermit> = Vec::new();
         let mut polls: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
@@ -64,7 +62,9 @@ impl Poller {
             {
                 held.push(slot);
             }
-            if !held.is_empty() {
+            // Nothing new for a worker that cannot say that it lives.
+            let may_take = !*fenced.borrow_and_update();
+            if may_take && !held.is_empty() {
                 for (index, lane) in Lane::ALL.into_iter().enumerate() {
                     let outranked = lanes[..index].iter().any(|higher| higher.hot);
                     if !lanes[index].open && !outranked {
@@ -75,6 +75,7 @@ impl Poller {
             }
             tokio::select! {
                 () = drain.cancelled() => break,
+                Ok(()) = fenced.changed() => {}
                 slot = Arc::clone(&self.slots).acquire_owned(), if held.is_empty() => held.extend(slot),
                 Some(answer) = polls.next() => {
                     let state = &mut lanes[Lane::ALL.iter().position(|l| *l == answer.lane).unwrap_or_default()];
@@ -106,9 +107,12 @@ impl Poller {
             0 => Duration::ZERO,
             n => (FIRST_PAUSE * 2u32.saturating_pow(n.min(10) - 1)).min(LONGEST_PAUSE),
         };
+        // How long a message is away from the queue before somebody else may try it: many times what a
+        // claim takes, and the registry lists a task within a heartbeat.
+        let visibility = self.context.lease.length();
         async move {
             tokio::time::sleep(pause).await;
-            let received = queues.receive(&queue_url, most, wait, VISIBILITY).await;
+            let received = queues.receive(&queue_url, most, wait, visibility).await;
             Answer { lane, asked: most.min(BATCH_ITEMS), received }
         }
         .boxed()
@@ -126,6 +130,9 @@ impl Poller {
         };
         state.failures = 0;
         state.hot = messages.len() >= answer.asked;
+        if *self.context.running.fenced().borrow() {
+            return self.hand_back(answer.lane, messages).await;
+        }
         let mut too_many = Vec::new();
         for message in messages {
             match held.pop().or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok()) {
@@ -137,6 +144,7 @@ impl Poller {
     }
 
     async fn start(&self, lane: Lane, message: ReceivedCommand, slot: OwnedSemaphorePermit) {
+        self.context.received.note(lane, message.sent_at);
         let handle =
             Handle { queue_url: self.queues.url(lane).to_owned(), receipt_handle: message.receipt_handle };
         match Command::from_body(&message.body) {
@@ -159,7 +167,9 @@ impl Poller {
     async fn hand_back(&self, lane: Lane, messages: Vec<ReceivedCommand>) {
         let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
         for batch in handles.chunks(BATCH_ITEMS) {
-            if let Err(error) = self.context.aws.queues.hand_back(self.queues.url(lane), batch).await {
+            if let Err(error) =
+                self.context.aws.queues.hand_back(self.queues.url(lane), batch, Duration::ZERO).await
+            {
                 warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
             }
         }

@@ -1,12 +1,15 @@
 //! One worker: its parts, and how they start and stop.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use stageline::aws::{Aws, AwsError, Deployment, DeploymentError, Heartbeat};
+use stageline::protocol::lease::Lease;
 use stageline::protocol::pools::Queues;
 use stageline::task::WorkerId;
 use stageline::{At, Clock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -15,8 +18,12 @@ use crate::acknowledge::Acknowledger;
 use crate::child::Custody;
 use crate::context::Context;
 use crate::engines::Engines;
-use crate::heartbeat::Lease;
+use crate::fence::keep_fence;
+use crate::former::{LifeLock, settle_former_selves};
+use crate::heartbeat::LeaseKeeper;
 use crate::poller::Poller;
+use crate::received::Received;
+use crate::review::{ReviewRequests, Reviewer};
 use crate::running::Running;
 use crate::{Config, ConfigError};
 
@@ -52,6 +59,7 @@ pub struct Worker {
     aws: Aws,
     clock: Clock,
     queues: Queues,
+    lease: Lease,
     custody: Custody,
 }
 
@@ -78,7 +86,7 @@ impl Worker {
         let queues = pool.queues.clone();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let id = WorkerId::fresh(host.as_deref().unwrap_or("worker"));
-        Ok(Self { id, config, aws, clock, queues, custody })
+        Ok(Self { id, config, aws, clock, queues, lease: deployment.lease, custody })
     }
 
     /// The worker's id: this incarnation's.
@@ -90,32 +98,48 @@ impl Worker {
     /// left is stopped and handed back as interrupted, and the lease is given up.
     ///
     /// # Errors
-    /// When the first heartbeat cannot be written: nothing has been taken then.
+    /// When the lock of its own file cannot be had, or the first heartbeat cannot be written: nothing has
+    /// been taken then.
     pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), WorkerError> {
-        let running = Arc::new(Running::default());
+        let life = LifeLock::take(&self.config.work_dir, &self.id).map_err(|error| ConfigError::Invalid {
+            setting: "work_dir",
+            why: format!(
+                "{}: {error}; choose a folder whose files can be locked",
+                self.config.work_dir.display()
+            ),
+        })?;
+        settle_former_selves(&self.config.work_dir, &self.aws, &self.id, &self.clock).await;
         let (acknowledger, acknowledging) = Acknowledger::start(self.aws.queues.clone());
+        let (reviews, asked) = ReviewRequests::new();
+        let (running, received) = (Arc::new(Running::default()), Arc::new(Received::default()));
         let engines = Engines::builtin();
-        let mut lease = Lease {
+        let (alive, last_alive) = watch::channel(Instant::now());
+        let mut keeper = LeaseKeeper {
             workers: self.aws.workers.clone(),
             clock: self.clock.clone(),
+            lease: self.lease,
             running: Arc::clone(&running),
-            acknowledger: acknowledger.clone(),
-            beat: Heartbeat {
-                worker_id: self.id.clone(),
-                heartbeat_at: At::from_millis(0),
-                pool: self.config.pool.clone(),
-                slots: self.config.slots,
-                running: 0,
-                engines: engines.names().map(str::to_owned).collect(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                draining: false,
+            received: Arc::clone(&received),
+            reviewer: Reviewer {
+                worker: self.id.clone(),
+                tasks: self.aws.tasks.clone(),
+                running: Arc::clone(&running),
             },
+            asked,
+            acknowledger: acknowledger.clone(),
+            beat: self.first_heartbeat(&engines),
             drain: drain.clone(),
+            handled: Vec::new(),
+            alive,
         };
         // Alive before the first claim: a claim by an unknown worker would look like a dead one's.
-        lease.beat().await?;
+        if let Err(error) = keeper.begin().await {
+            life.give_up();
+            return Err(error.into());
+        }
         let given_up = CancellationToken::new();
-        let leasing = tokio::spawn(lease.keep(given_up.clone()));
+        let fencing = tokio::spawn(keep_fence(Arc::clone(&running), last_alive, self.lease.fence()));
+        let leasing = tokio::spawn(keeper.keep(given_up.clone()));
         let (slots, grace) = (self.config.slots as usize, self.config.drain_grace());
         info!(worker.id = %self.id, pool = %self.config.pool, slots, "worker started");
 
@@ -127,6 +151,10 @@ impl Worker {
             engines,
             custody: Arc::new(self.custody),
             running,
+            received,
+            lease: self.lease,
+            observations: Mutex::default(),
+            reviews,
             stop: stop.clone(),
         });
         let attempts = TaskTracker::new();
@@ -150,9 +178,25 @@ impl Worker {
         attempts.wait().await;
         drop(acknowledger);
         given_up.cancel();
-        // Both end by themselves: the lease was told, the acknowledger has no sender left.
-        let _joined = tokio::join!(leasing, acknowledging);
+        // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
+        let _joined = tokio::join!(leasing, acknowledging, fencing);
+        life.give_up();
         info!(worker.id = %context.id, "worker stopped");
         Ok(())
+    }
+
+    fn first_heartbeat(&self, engines: &Engines) -> Heartbeat {
+        Heartbeat {
+            worker_id: self.id.clone(),
+            heartbeat_at: At::from_millis(0),
+            pool: self.config.pool.clone(),
+            slots: self.config.slots,
+            running: 0,
+            engines: engines.names().map(str::to_owned).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draining: false,
+            instance: self.config.instance.clone(),
+            received_until: BTreeMap::new(),
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use stageline::Clock;
+use stageline::aws::Request;
+use stageline::protocol::lease::Lease;
 use stageline::task::{Status, Task, TaskId};
 use stageline_local::{LocalOptions, System, SystemOptions};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -21,9 +24,13 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
+        Self::with_lease(Lease::default()).await
+    }
+
+    async fn with_lease(lease: Lease) -> Self {
         let local = LocalOptions { data_dir: None, port: 0, prefix: "process".to_owned() };
         let targets = vec!["default/*".parse().unwrap()];
-        let system = System::start(SystemOptions { local, targets }).await.unwrap();
+        let system = System::start(SystemOptions { local, targets, lease }).await.unwrap();
         Self { system, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -125,7 +132,7 @@ async fn sigterm_lets_a_short_task_finish_and_hands_a_long_one_back() {
     assert_eq!((short.status, short.attempt.0), (Status::Completed, 1));
     let long = bench.until(&long, |task| task.status != Status::Running).await;
     assert_eq!((long.interruptions, long.failures, long.worker_node_id), (Some(1), None, None));
-    assert!(bench.system.aws().workers.heartbeats().await.unwrap().is_empty(), "it gave its lease up");
+    assert!(bench.system.aws().workers.all().await.unwrap().is_empty(), "it gave its lease up");
 
     let _next = bench.worker(&any).await;
     let later = bench.until(&later, |task| task.status.is_terminal()).await;
@@ -174,5 +181,53 @@ async fn a_configuration_that_makes_no_sense_ends_the_worker_with_its_reason() {
         assert_eq!(output.status.code(), Some(1), "{name}: {log}");
         assert!(log.contains(said), "{name}: {log}");
     }
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_task_is_paused_continued_and_cancelled_though_no_signal_comes() {
+    let bench = Bench::with_lease(Lease::of(Duration::from_secs(2))).await;
+    let _worker = bench
+        .worker(&[
+            ("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sleep"]"#),
+            ("STAGELINE_WORKER_TERM_GRACE_SECONDS", "1"),
+        ])
+        .await;
+    let id = bench.submit("sleep 900").await;
+    bench.until(&id, |task| task.status == Status::Running).await;
+    let tasks = &bench.system.aws().tasks;
+    for (request, status) in [
+        (Request::Pause, Status::Paused),
+        (Request::Resume, Status::Running),
+        (Request::Pause, Status::Paused),
+        (Request::Cancel, Status::Cancelled),
+    ] {
+        let _applied = tasks.ask(&id, request, Clock::system().now()).await.unwrap();
+        let task = bench.until(&id, |task| task.status == status).await;
+        assert_eq!(task.attempt.0, 1);
+    }
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_rescues_the_tasks_of_its_killed_former_self_without_waiting_for_its_lease() {
+    let bench = Bench::start().await;
+    let settings = [("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sleep"]"#)];
+    let mut first = bench.worker(&settings).await;
+    let id = bench.submit("sleep 901").await;
+    let lost = bench.until(&id, |task| task.status == Status::Running).await.worker_node_id.unwrap();
+    let listed = async {
+        while bench.system.aws().workers.registered(&lost).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, listed).await.unwrap();
+    first.kill().await.unwrap();
+    let killed = std::time::Instant::now();
+    let _second = bench.worker(&settings).await;
+    let task = bench.until(&id, |task| task.status == Status::Running && task.attempt.0 == 2).await;
+    assert!(killed.elapsed() < Duration::from_secs(20), "it waited for no lease");
+    assert_eq!((task.interruptions, task.failures), (Some(1), None));
+    assert!(bench.system.aws().workers.get(&lost).await.unwrap().is_none());
     bench.system.shutdown().await;
 }

@@ -6,6 +6,7 @@ use console::style;
 use serde_json::json;
 use stageline::clock::Clock;
 use stageline::logging::{self, LogFormat};
+use stageline::protocol::lease::Lease;
 use stageline_local::{LocalOptions, System, SystemOptions};
 use stageline_worker::child::{Custody, end_leftovers};
 use stageline_worker::{Config, Worker, WorkerError};
@@ -31,6 +32,7 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
             prefix: "stageline".to_owned(),
         },
         targets: args.targets.clone(),
+        lease: Lease::default(),
     };
     let system = System::start(options).await?;
     let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system).await?) };

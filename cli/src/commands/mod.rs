@@ -2,6 +2,7 @@
 
 mod dev;
 mod list;
+mod request;
 mod status;
 mod submit;
 mod watch;
@@ -10,6 +11,7 @@ use crate::args::{Args, Command};
 use crate::connection::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use request::Wish;
 
 /// Runs what was typed.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
@@ -19,6 +21,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Submit(submit) => submit::run(*submit, &dir, format).await,
         Command::Watch(watch) => watch::run(&connect(&dir).await?, &watch.ids, format).await,
         Command::Status(task) => status::run(&connect(&dir).await?, &task.id, format).await,
+        Command::Cancel(tasks) => request::run(&connect(&dir).await?, Wish::Cancel, &tasks.ids, format).await,
+        Command::Pause(tasks) => request::run(&connect(&dir).await?, Wish::Pause, &tasks.ids, format).await,
+        Command::Resume(tasks) => request::run(&connect(&dir).await?, Wish::Resume, &tasks.ids, format).await,
+        Command::Retry(tasks) => request::run(&connect(&dir).await?, Wish::Retry, &tasks.ids, format).await,
         Command::List(list) => list::run(&connect(&dir).await?, &list, format).await,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stageline::clock::Clock;
-use stageline::task::{Priority, Target, Task, TaskId};
+use stageline::task::{Priority, RetryPolicy, RetryStrategy, Target, Task, TaskId};
 use stageline::{Code, Rejection};
 
 use crate::args::SubmitArgs;
@@ -13,6 +13,9 @@ use crate::connection::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
+
+/// The first delay before a retry when none is typed: longer than a hiccup, shorter than a coffee.
+const RETRY_DELAY_SECONDS: u32 = 5;
 
 pub(super) async fn run(args: SubmitArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
     let task = task(&args)?;
@@ -61,8 +64,12 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
         let line = shlex::try_join(words).map_err(|e| Failure::Argument(e.to_string()))?;
         set("command", json!(line));
     }
+    let now = Clock::system().now();
     let scalars = [
         ("timeoutSeconds", args.timeout.map(|seconds| json!(seconds))),
+        ("softTimeoutSeconds", args.soft_timeout.map(|seconds| json!(seconds))),
+        ("notBefore", args.not_before.map(|time| json!(time.at(now)))),
+        ("retry", retry(args).map(|policy| json!(policy))),
         ("target", args.target.as_ref().map(|target| json!(target))),
         ("priority", args.priority.map(|priority| json!(priority))),
         ("accountId", args.account.as_ref().map(|account| json!(account))),
@@ -72,6 +79,11 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
             set(name, value);
         }
     }
+    if args.not_before.is_some() {
+        // Its other name, which would make it two.
+        record.remove("scheduledTime");
+    }
+    let mut set = |name: &str, value: Value| record.insert(name.to_owned(), value);
     if !args.inputs.is_empty() {
         set("inputs", json!(args.inputs));
     }
@@ -83,7 +95,7 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
         ("accountId", json!("default")),
         ("target", json!(Target::default())),
         ("priority", json!(Priority::default())),
-        ("createdAt", json!(Clock::system().now())),
+        ("createdAt", json!(now)),
         ("dispatchStatus", json!("PENDING")),
         ("status", json!("PENDING")),
     ];
@@ -96,6 +108,16 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
     let task = Task::from_json(Value::Object(record))?;
     task.validate()?;
     Ok(task)
+}
+
+/// The policy that the arguments describe.
+fn retry(args: &SubmitArgs) -> Option<RetryPolicy> {
+    let max_retries = args.retries?;
+    let strategy = args.retry_strategy.map_or(RetryStrategy::ExponentialBackoff, RetryStrategy::from);
+    let delays = !matches!(strategy, RetryStrategy::None | RetryStrategy::Immediate);
+    let delay_seconds = args.retry_delay.unwrap_or(if delays { RETRY_DELAY_SECONDS } else { 0 });
+    let max_delay_seconds = args.retry_max_delay;
+    Some(RetryPolicy { strategy, max_retries, delay_seconds, max_delay_seconds, ..RetryPolicy::default() })
 }
 
 fn read_record(path: &Path) -> Result<Map<String, Value>, Failure> {
@@ -172,6 +194,35 @@ mod tests {
     }
 
     #[test]
+    fn retries_alone_wait_longer_each_time() {
+        let policy = submit("--retries 3 -- true").unwrap().retry.unwrap();
+        assert_eq!((policy.strategy, policy.max_retries), (RetryStrategy::ExponentialBackoff, 3));
+        assert_eq!((policy.delay_seconds, policy.max_delay_seconds, policy.jitter), (5, None, None));
+        let line = "--retries 2 --retry-strategy fixed-delay --retry-delay 7 --retry-max-delay 9 -- true";
+        let policy = submit(line).unwrap().retry.unwrap();
+        assert_eq!((policy.strategy, policy.max_retries), (RetryStrategy::FixedDelay, 2));
+        assert_eq!((policy.delay_seconds, policy.max_delay_seconds), (7, Some(9)));
+        let policy = submit("--retries 1 --retry-strategy immediate -- true").unwrap().retry.unwrap();
+        assert_eq!((policy.strategy, policy.delay_seconds), (RetryStrategy::Immediate, 0));
+        assert_eq!(submit("-- true").unwrap().retry, None);
+    }
+
+    #[test]
+    fn a_time_that_is_typed_replaces_either_name_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for name in ["notBefore", "scheduledTime"] {
+            let record = json!({"command": "true", name: "2030-01-01T00:00:00Z"});
+            std::fs::write(file.path(), record.to_string()).unwrap();
+            let json = format!("--json {}", file.path().display());
+            let at = |line: &str| submit(line).unwrap().not_before.unwrap().to_string();
+            assert_eq!(at(&json), "2030-01-01T00:00:00.000Z");
+            assert_eq!(at(&format!("{json} --not-before 2031-01-01T00:00:00Z")), "2031-01-01T00:00:00.000Z");
+        }
+        let task = submit("--not-before +2h -- true").unwrap();
+        assert_eq!(task.not_before.unwrap().since(task.created_at.unwrap()).as_secs(), 7_200);
+    }
+
+    #[test]
     fn an_invalid_task_is_refused_before_anything_is_written() {
         for (line, code) in [
             ("-e lammps -s ../in.melt", "PATH_UNSAFE"),
@@ -179,6 +230,8 @@ mod tests {
             ("-e lamps", "ENGINE_UNKNOWN"),
             ("-e lammps", "ENGINE_INPUT_INVALID"),
             ("", "COMMAND_INVALID"),
+            ("--timeout 5 --soft-timeout 5 -- true", "RECORD_MALFORMED"),
+            ("--soft-timeout 0 -- true", "RECORD_MALFORMED"),
             ("-e demo -p items", "INVALID_ARGUMENT"),
         ] {
             let failure = submit(line).unwrap_err();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use stageline::aws::{Aws, Retry};
-use stageline::clock::Clock;
-use stageline::task::{Stage, StageStatus, Status, Task, TaskId};
+use stageline::clock::{At, Clock};
+use stageline::task::{Attempt, Stage, StageStatus, Status, Task, TaskId};
 
-use super::status::{read, show, stage_line};
+use super::status::{asked, due, read, show, stage_line};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
@@ -88,6 +88,7 @@ struct Bars {
 
 struct TaskBars {
     head: ProgressBar,
+    attempt: Attempt,
     stages: BTreeMap<u32, ProgressBar>,
 }
 
@@ -114,9 +115,18 @@ impl View for Bars {
             head.set_style(style("{spinner:.cyan} {prefix}  {msg}"));
             head.set_prefix(format!("{} {}", task.engine(), task.id));
             head.enable_steady_tick(Duration::from_millis(120));
-            TaskBars { head, stages: BTreeMap::new() }
+            TaskBars { head, attempt: task.attempt, stages: BTreeMap::new() }
         });
-        bars.head.set_message(headline(task));
+        let now = Clock::system().now();
+        bars.head.set_message(headline(task, now));
+        if bars.attempt != task.attempt {
+            // The next attempt begins again with its first stage.
+            for (_, bar) in std::mem::take(&mut bars.stages) {
+                bar.finish_and_clear();
+                all.remove(&bar);
+            }
+            bars.attempt = task.attempt;
+        }
         for stage in stages {
             let above = bars.stages.values().next_back().unwrap_or(&bars.head).clone();
             let bar = bars.stages.entry(stage.order).or_insert_with(|| {
@@ -137,7 +147,7 @@ impl View for Bars {
         if task.status.is_terminal() {
             bars.stages.values().for_each(ProgressBar::abandon);
             bars.head.set_style(style("  {prefix}  {msg}"));
-            bars.head.abandon_with_message(headline(task));
+            bars.head.abandon_with_message(headline(task, now));
         }
     }
 
@@ -153,15 +163,30 @@ impl View for Bars {
     }
 }
 
-fn headline(task: &Task) -> String {
+fn headline(task: &Task, now: At) -> String {
     let status = colour(task.status).for_stderr().apply_to(task.status).to_string();
-    let how = match (task.status, &task.worker_node_id, &task.status_reason) {
-        (Status::Pending | Status::Queued, None, _) => "waits for a worker".to_owned(),
-        (status, _, Some(reason)) if status.is_terminal() => reason.message.clone(),
-        (Status::Running, Some(worker), _) => format!("on {worker}, attempt {}", task.attempt),
-        _ => String::new(),
+    let reason = task.status_reason.as_ref().map(|reason| reason.message.clone());
+    let due = due(task, now).map(|due| format!("due {due}"));
+    let how = match (task.status, &task.worker_node_id) {
+        (status, _) if status.is_terminal() => reason,
+        (Status::Running, Some(worker)) => Some(format!("on {worker}, attempt {}", task.attempt)),
+        (Status::Paused, Some(worker)) => {
+            Some(format!("on {worker}; go on with: stageline resume {}", task.id))
+        }
+        (Status::Paused, None) => Some(format!("go on with: stageline resume {}", task.id)),
+        (Status::Retrying, _) => {
+            let parts = [due.or_else(|| Some("due now".to_owned())), reason];
+            Some(parts.into_iter().flatten().collect::<Vec<_>>().join(": "))
+        }
+        (Status::Waiting, _) => Some("waits for other tasks".to_owned()),
+        (Status::Pending | Status::Scheduled | Status::Queued, _) => {
+            due.or_else(|| Some("waits for a worker".to_owned()))
+        }
+        _ => None,
     };
-    format!("{status}  {how}")
+    let asked = asked(task).map(str::to_owned);
+    let how: Vec<_> = [how, asked].into_iter().flatten().collect();
+    format!("{status}  {}", how.join(", "))
 }
 
 /// Rate, time left and what goes on.
@@ -186,10 +211,13 @@ fn details(stage: &Stage) -> String {
     parts.join("  ")
 }
 
+/// What makes a new line of a task: not the time that its due time is away.
+type Seen = (Status, Attempt, Option<&'static str>);
+
 /// One line a change.
 #[derive(Default)]
 struct Lines {
-    tasks: BTreeMap<TaskId, Status>,
+    tasks: BTreeMap<TaskId, Seen>,
     stages: BTreeMap<(TaskId, u32), String>,
 }
 
@@ -202,8 +230,9 @@ impl View for Lines {
                 self.stages.insert(key, line);
             }
         }
-        if self.tasks.insert(task.id.clone(), task.status) != Some(task.status) {
-            eprintln!("{} {}", task.id, headline(task).trim_end());
+        let seen = (task.status, task.attempt, asked(task));
+        if self.tasks.insert(task.id.clone(), seen) != Some(seen) {
+            eprintln!("{} {}", task.id, headline(task, Clock::system().now()).trim_end());
         }
     }
 

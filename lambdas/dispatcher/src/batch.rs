@@ -39,8 +39,9 @@ mod tests {
     use super::*;
 
     fn ready(queue: &str) -> Ready {
-        let dispatch =
-            Dispatch { task: Task::new("t".parse().unwrap()), pool: "p".into(), queue_url: queue.into() };
+        let task = Task::new("t".parse().unwrap());
+        let delay = std::time::Duration::ZERO;
+        let dispatch = Dispatch { task, pool: "p".into(), queue_url: queue.into(), delay };
         Ready { dispatch, sequence: None }
     }
 

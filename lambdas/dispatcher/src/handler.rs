@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use futures::{StreamExt, stream};
-use stageline::aws::{Aws, AwsError, Deployment, Write};
+use stageline::aws::{Aws, AwsError, Deployment, Outgoing, Signal, Write};
 use stageline::protocol::command::Command;
 use stageline::protocol::dispatch::{Dispatch, Triage};
-use stageline::task::{Attempt, Status, TaskId};
-use stageline::{At, Clock, Rejection};
+use stageline::{At, Clock};
 use tracing::{error, info, warn};
 
 use crate::batch::{Ready, batches, lowest};
@@ -39,13 +38,20 @@ pub struct Dispatcher {
     aws: Aws,
     deployment: Deployment,
     clock: Clock,
+    /// Who it is in the records' history.
+    by: &'static str,
     tally: Tally,
 }
 
 impl Dispatcher {
     /// A dispatcher for one deployment.
     pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
-        Self { aws, deployment, clock, tally: Tally::default() }
+        Self::named(aws, deployment, clock, "dispatcher")
+    }
+
+    /// The same under another name in the records' history.
+    pub fn named(aws: Aws, deployment: Deployment, clock: Clock, by: &'static str) -> Self {
+        Self { aws, deployment, clock, by, tally: Tally::default() }
     }
 
     /// What it has done since it started.
@@ -57,10 +63,10 @@ impl Dispatcher {
     /// again; everything before it is done, and what is sent again is dropped by its claim.
     pub async fn handle(&self, event: Event) -> DynamoDbEventResponse {
         count(&self.tally.invocations, 1);
+        let now = self.clock.now();
         let decided = event.records.into_iter().map(|record| {
             let sequence = record.change.sequence_number.clone();
-            let modes = &self.deployment.foreign_dispatch_modes;
-            (record::decide(record, &self.deployment.pools, modes), sequence)
+            (record::decide(record, self.deployment.rules(), now), sequence)
         });
         let failed = self.carry_out(decided.collect()).await;
         let lowest = lowest(failed.iter().filter_map(|(_, sequence)| sequence.clone()));
@@ -101,7 +107,7 @@ impl Dispatcher {
                     }
                     ready.push(Ready { dispatch: *dispatch, sequence });
                 }
-                Triage::Reject { .. } | Triage::RunAgain { .. } => writes.push((triage, sequence)),
+                other => writes.push((other, sequence)),
             }
         }
         let sends = stream::iter(batches(ready))
@@ -109,14 +115,7 @@ impl Dispatcher {
             .buffer_unordered(CALLS_AT_ONCE)
             .concat();
         let writes = stream::iter(writes)
-            .map(|(triage, sequence)| async move {
-                let failed = match triage {
-                    Triage::Reject { id, rejection } => self.reject(id, &rejection, now).await,
-                    Triage::RunAgain { id, attempt } => self.run_again(id, attempt, now).await,
-                    Triage::Leave(_) | Triage::Send(_) => None,
-                };
-                failed.map(|id| (id, sequence))
-            })
+            .map(|(triage, sequence)| async move { self.write(triage, now).await.map(|id| (id, sequence)) })
             .buffer_unordered(CALLS_AT_ONCE)
             .filter_map(std::future::ready)
             .collect::<Vec<_>>();
@@ -126,8 +125,10 @@ impl Dispatcher {
     }
 
     async fn send(&self, queue: String, batch: Vec<Ready>, now: At) -> Vec<(String, Option<String>)> {
-        let command =
-            |ready: &Ready| Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt);
+        let command = |ready: &Ready| Outgoing {
+            command: Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt),
+            delay: ready.dispatch.delay,
+        };
         let commands: Vec<_> = batch.iter().map(command).collect();
         let answer = self.aws.queues.send(&queue, &commands).await;
         let mut failed = Vec::new();
@@ -153,11 +154,7 @@ impl Dispatcher {
     async fn mark_queued(&self, dispatch: Dispatch, now: At) {
         let task = &dispatch.task;
         let (id, attempt, pool) = (&task.id, task.attempt, &dispatch.pool);
-        if task.status == Status::Queued {
-            info!(task.id = %id, %attempt, pool, "command sent again");
-            return;
-        }
-        match self.aws.tasks.mark_queued(task, now).await {
+        match self.aws.tasks.mark_queued(task, self.by, now).await {
             Ok(Write::Applied | Write::AlreadyApplied) => info!(task.id = %id, %attempt, pool, "queued"),
             Ok(Write::Fenced) => info!(task.id = %id, %attempt, pool, "sent, and already further"),
             Ok(Write::NotFound) => info!(task.id = %id, %attempt, pool, "sent, and already deleted"),
@@ -165,35 +162,43 @@ impl Dispatcher {
         }
     }
 
-    async fn reject(&self, id: String, rejection: &Rejection, now: At) -> Option<String> {
-        match self.aws.tasks.reject(&id, rejection, now).await {
-            Ok(Write::Applied | Write::AlreadyApplied) => {
-                count(&self.tally.rejected, 1);
-                warn!(task.id = %id, code = %rejection.code, reason = %rejection.message, "record rejected");
-                None
+    /// Writes what a record came to, other than by a message; gives the id back when it has to come again.
+    async fn write(&self, triage: Triage, now: At) -> Option<String> {
+        let (tasks, by) = (&self.aws.tasks, self.by);
+        let (what, id, answer) = match triage {
+            Triage::Leave(_) | Triage::Send(_) => return None,
+            Triage::Reject { id, rejection, seen } => {
+                let answer = tasks.reject(&id, &rejection, &seen, by, now).await;
+                if matches!(answer, Ok(Write::Applied)) {
+                    count(&self.tally.rejected, 1);
+                    warn!(task.id = %id, code = %rejection.code, reason = %rejection.message, "record rejected");
+                }
+                ("rejected", id, answer)
             }
-            Ok(Write::Fenced | Write::NotFound) => {
-                info!(task.id = %id, code = %rejection.code, "record to be rejected has moved on");
-                None
+            Triage::RunAgain { id, attempt } => {
+                let answer = tasks.run_again(&id, attempt, true, by, now).await;
+                ("to run again", id.to_string(), answer)
             }
+            Triage::Defer(task) => ("deferred", task.id.to_string(), tasks.defer(&task, by, now).await),
+            Triage::Cancel(task) => ("cancelled", task.id.to_string(), tasks.cancel(&task, by, now).await),
+            Triage::Hold(task) => ("paused", task.id.to_string(), tasks.hold(&task, by, now).await),
+            Triage::Resume(task) => ("resumed", task.id.to_string(), tasks.resume(&task, by, now).await),
+            Triage::Signal { worker, id } => {
+                let text = id.to_string();
+                // A worker without an item is dead, and what it ran is rescued with the request on its record.
+                ("signalled", text, self.aws.workers.signal(&worker, &Signal::look(id)).await)
+            }
+        };
+        match answer {
+            Ok(Write::Applied | Write::AlreadyApplied) => info!(task.id = %id, what, "written"),
+            // Whoever changed the record since has made another stream record, which says what to do now.
+            Ok(Write::Fenced | Write::NotFound) => info!(task.id = %id, what, "not written: it has moved on"),
             Err(error) => {
-                error!(task.id = %id, %error, code = %rejection.code, "rejection not written");
-                Self::deliver_again(id, &error)
+                error!(task.id = %id, what, %error, "not written");
+                return Self::deliver_again(id, &error);
             }
         }
-    }
-
-    async fn run_again(&self, id: TaskId, attempt: Attempt, now: At) -> Option<String> {
-        match self.aws.tasks.run_again(&id, attempt, now).await {
-            Ok(answer) => {
-                info!(task.id = %id, %attempt, ?answer, "asked to run again");
-                None
-            }
-            Err(error) => {
-                error!(task.id = %id, %attempt, %error, "new run not written");
-                Self::deliver_again(id.to_string(), &error)
-            }
-        }
+        None
     }
 
     /// Whether a failed write is worth another delivery. A write that DynamoDB finds invalid stays so: it

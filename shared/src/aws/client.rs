@@ -7,7 +7,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::{Deployment, StagesTable, TasksTable, WorkQueues, WorkersTable};
+use super::{Deployment, StagesTable, SweepTable, TasksTable, WorkQueues, WorkersTable};
 
 /// Loads region, credentials and endpoint the standard way (environment, profile, role).
 ///
@@ -42,6 +42,8 @@ pub struct Aws {
     pub stages: StagesTable,
     /// The workers' part of the `control` table.
     pub workers: WorkersTable,
+    /// The sweeper's part of the `control` table.
+    pub sweep: SweepTable,
     /// The queues.
     pub queues: WorkQueues,
 }
@@ -53,7 +55,8 @@ impl Aws {
         Self {
             tasks: TasksTable::new(dynamodb.clone(), deployment.tasks_table.clone()),
             stages: StagesTable::new(dynamodb.clone(), deployment.stages_table.clone()),
-            workers: WorkersTable::new(dynamodb, deployment.control_table.clone()),
+            workers: WorkersTable::new(dynamodb.clone(), deployment.control_table.clone()),
+            sweep: SweepTable::new(dynamodb, deployment.control_table.clone()),
             queues: WorkQueues::new(aws_sdk_sqs::Client::new(config)),
         }
     }

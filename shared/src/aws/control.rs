@@ -1,15 +1,19 @@
-//! The workers' part of the `control` table: the heartbeat item, and beside it the registry of what a
-//! worker runs.
+//! The workers' part of the `control` table: the heartbeat item with the signals for its worker, and beside
+//! it the registry of what the worker runs.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::AwsError;
+use super::expressions::{self, Signal, Update};
+use super::tasks::Write;
 use crate::At;
-use crate::task::{Item, TaskId, WorkerId};
+use crate::task::{Item, Lane, TaskId, WorkerId};
 
 /// A worker's sign of life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,18 +24,50 @@ pub struct Heartbeat {
     /// When it was alive, by its own clock.
     pub heartbeat_at: At,
     /// The pool it serves.
+    #[serde(default)]
     pub pool: String,
     /// Tasks it can run at once.
+    #[serde(default)]
     pub slots: u32,
     /// Tasks it runs.
+    #[serde(default)]
     pub running: u32,
     /// Engines it carries.
+    #[serde(default)]
     pub engines: Vec<String>,
     /// The version of its program.
+    #[serde(default)]
     pub version: String,
     /// Whether it takes no more tasks.
     #[serde(default)]
     pub draining: bool,
+    /// The EC2 instance id or ECS task ARN it runs in, by which events about that find it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// For each lane when the latest message was sent that it received: what is still missing of older ones
+    /// is gone.
+    #[serde(default)]
+    pub received_until: BTreeMap<Lane, At>,
+}
+
+/// A worker's item as it lies in the table. An older or a newer version may have written it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerItem {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its beat as text, only to be compared; empty when there is none.
+    pub beat: String,
+    /// What it says of itself, where that can be read.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// How a beat went.
+#[derive(Debug)]
+pub enum Beaten {
+    /// It is written; these signals are waiting.
+    Alive(Vec<Signal>),
+    /// The worker's item is gone: others took it for dead, and have taken its tasks.
+    Gone,
 }
 
 /// One page of the list of tasks that a worker runs: from the moment it is written, the queue's message
@@ -53,6 +89,8 @@ impl RegistryPage {
 /// and a worker writes one every 3 s.
 const SHARDS: u64 = 8;
 
+const REGISTRY: &str = "#tasks#";
+
 /// The workers' part of the `control` table.
 #[derive(Clone, Debug)]
 pub struct WorkersTable {
@@ -65,15 +103,28 @@ impl WorkersTable {
         Self { client, table }
     }
 
-    /// Writes the heartbeat. It does not expire: a dead worker's item is what leads to its registry.
+    /// Writes the heartbeat, takes back the signals that were `handled`, and brings those that wait. With
+    /// `anew` the item is made if there is none. It does not expire: a dead worker's item is what leads to
+    /// its registry.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn beat(&self, beat: &Heartbeat) -> Result<(), AwsError> {
-        const CALL: &str = "PutItem control (heartbeat)";
-        let item: Item = serde_dynamo::to_item(beat)
+    pub async fn beat(&self, beat: &Heartbeat, handled: &[Signal], anew: bool) -> Result<Beaten, AwsError> {
+        const CALL: &str = "UpdateItem control (heartbeat)";
+        let update = expressions::beat(beat, handled, anew)
             .map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
-        self.put(CALL, &beat.worker_id, "", item).await
+        let item = self.update(CALL, &beat.worker_id, update, ReturnValue::AllNew).await?;
+        Ok(item.map_or(Beaten::Gone, |item| Beaten::Alive(signals(&item, handled))))
+    }
+
+    /// Leaves a signal on the worker's item; it finds it with its next beat.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn signal(&self, worker: &WorkerId, signal: &Signal) -> Result<Write, AwsError> {
+        const CALL: &str = "UpdateItem control (signal)";
+        let written = self.update(CALL, worker, expressions::signal(signal), ReturnValue::None).await?;
+        Ok(if written.is_some() { Write::Applied } else { Write::NotFound })
     }
 
     /// Writes one page of the registry.
@@ -82,21 +133,49 @@ impl WorkersTable {
     /// When the call fails.
     pub async fn register(&self, worker: &WorkerId, page: &RegistryPage) -> Result<(), AwsError> {
         let tasks = page.tasks.iter().map(|id| AttributeValue::S(id.to_string())).collect();
-        let item = Item::from([("tasks".to_owned(), AttributeValue::L(tasks))]);
-        self.put("PutItem control (registry)", worker, &format!("#tasks#{:04}", page.page), item).await
+        let item = Item::from([
+            ("pk".to_owned(), AttributeValue::S(partition_key(shard_of(worker)))),
+            ("sk".to_owned(), AttributeValue::S(format!("{worker}{REGISTRY}{:04}", page.page))),
+            ("tasks".to_owned(), AttributeValue::L(tasks)),
+        ]);
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(|e| AwsError::from_sdk("PutItem control (registry)", e))
     }
 
-    /// Every worker's latest heartbeat. Items that cannot be read are left out.
+    /// Every worker that has an item: a heartbeat, or a registry that outlived it.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn heartbeats(&self) -> Result<Vec<Heartbeat>, AwsError> {
-        let mut beats = Vec::new();
+    pub async fn all(&self) -> Result<BTreeMap<WorkerId, WorkerItem>, AwsError> {
+        let mut workers = BTreeMap::new();
         for shard in 0..SHARDS {
-            let items = self.query(&partition_key(shard), "").await?;
-            beats.extend(items.into_iter().filter_map(|item| serde_dynamo::from_item(item).ok()));
+            for item in self.query(&partition_key(shard), "").await? {
+                let Some(found) = worker_item(item) else { continue };
+                let known = workers.entry(found.worker.clone()).or_insert_with(|| found.clone());
+                if !found.beat.is_empty() {
+                    *known = found;
+                }
+            }
         }
-        Ok(beats)
+        Ok(workers)
+    }
+
+    /// One worker's item.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn get(&self, worker: &WorkerId) -> Result<Option<WorkerItem>, AwsError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(partition_key(shard_of(worker))))
+            .key("sk", AttributeValue::S(worker.to_string()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|e| AwsError::from_sdk("GetItem control", e))?;
+        Ok(output.item.and_then(worker_item))
     }
 
     /// The tasks a worker says it runs.
@@ -104,7 +183,7 @@ impl WorkersTable {
     /// # Errors
     /// When a call fails.
     pub async fn registered(&self, worker: &WorkerId) -> Result<Vec<TaskId>, AwsError> {
-        let items = self.query(&partition_key(shard_of(worker)), &format!("{worker}#tasks#")).await?;
+        let items = self.query(&partition_key(shard_of(worker)), &format!("{worker}{REGISTRY}")).await?;
         let texts = items.iter().filter_map(|item| item.get("tasks")?.as_l().ok()).flatten();
         Ok(texts.filter_map(|text| text.as_s().ok()?.parse().ok()).collect())
     }
@@ -115,8 +194,14 @@ impl WorkersTable {
     /// When a call fails.
     pub async fn remove(&self, worker: &WorkerId) -> Result<(), AwsError> {
         let partition = partition_key(shard_of(worker));
+        let registry = format!("{worker}{REGISTRY}");
         for item in self.query(&partition, worker.as_str()).await? {
             let key = |name: &str| item.get(name).cloned().unwrap_or(AttributeValue::Null(true));
+            // Another worker's name may begin with this one's.
+            let sort = item.get("sk").and_then(|sk| sk.as_s().ok());
+            if !sort.is_some_and(|sk| sk == worker.as_str() || sk.starts_with(&registry)) {
+                continue;
+            }
             self.client
                 .delete_item()
                 .table_name(&self.table)
@@ -129,23 +214,35 @@ impl WorkersTable {
         Ok(())
     }
 
-    async fn put(
+    /// `None` when the condition failed: the item is not there.
+    async fn update(
         &self,
         call: &'static str,
         worker: &WorkerId,
-        suffix: &str,
-        mut item: Item,
-    ) -> Result<(), AwsError> {
-        item.insert("pk".into(), AttributeValue::S(partition_key(shard_of(worker))));
-        item.insert("sk".into(), AttributeValue::S(format!("{worker}{suffix}")));
-        self.client
-            .put_item()
+        update: Update,
+        returned: ReturnValue,
+    ) -> Result<Option<Item>, AwsError> {
+        let condition = update.condition();
+        let sent = self
+            .client
+            .update_item()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .key("pk", AttributeValue::S(partition_key(shard_of(worker))))
+            .key("sk", AttributeValue::S(worker.to_string()))
+            .update_expression(update.update())
+            .set_condition_expression((!condition.is_empty()).then_some(condition))
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values(returned)
             .send()
-            .await
-            .map(drop)
-            .map_err(|e| AwsError::from_sdk(call, e))
+            .await;
+        match sent {
+            Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(AwsError::from_sdk(call, error)),
+            },
+        }
     }
 
     async fn query(&self, partition: &str, prefix: &str) -> Result<Vec<Item>, AwsError> {
@@ -176,6 +273,18 @@ impl WorkersTable {
     }
 }
 
+fn worker_item(item: Item) -> Option<WorkerItem> {
+    let sort = item.get("sk")?.as_s().ok()?;
+    let worker = sort.split_once(REGISTRY).map_or(sort.as_str(), |(worker, _)| worker).parse().ok()?;
+    let beat = item.get("heartbeatAt").and_then(|at| at.as_s().ok()).cloned().unwrap_or_default();
+    Some(WorkerItem { worker, beat, heartbeat: serde_dynamo::from_item(item).ok() })
+}
+
+fn signals(item: &Item, handled: &[Signal]) -> Vec<Signal> {
+    let texts = item.get("signals").and_then(|set| set.as_ss().ok()).into_iter().flatten();
+    texts.filter_map(|text| Signal::parse(text)).filter(|signal| !handled.contains(signal)).collect()
+}
+
 fn partition_key(shard: u64) -> String {
     format!("workers#{shard}")
 }
@@ -185,4 +294,30 @@ fn shard_of(worker: &WorkerId) -> u64 {
     let mut hash = crate::hash::Fnv::default();
     hash.write(worker.as_str().as_bytes());
     hash.finish() % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(attributes: &[(&str, &str)]) -> Item {
+        attributes.iter().map(|(n, v)| ((*n).to_owned(), AttributeValue::S((*v).to_owned()))).collect()
+    }
+
+    #[test]
+    fn an_item_of_an_older_version_still_counts_as_its_worker() {
+        let old = item(&[
+            ("sk", "host:1:abc"),
+            ("workerId", "host:1:abc"),
+            ("heartbeatAt", "2026-11-21T09:25:00.000Z"),
+        ]);
+        let read = worker_item(old).unwrap();
+        assert_eq!((read.worker.as_str(), read.beat.as_str()), ("host:1:abc", "2026-11-21T09:25:00.000Z"));
+        assert_eq!(read.heartbeat.unwrap().slots, 0);
+        // One that says nothing readable of itself is a worker all the same, not nobody.
+        let broken = worker_item(item(&[("sk", "host:1:abc"), ("heartbeatAt", "yesterday")])).unwrap();
+        assert_eq!((broken.beat.as_str(), broken.heartbeat), ("yesterday", None));
+        let registry = worker_item(item(&[("sk", "host:1:abc#tasks#0000")])).unwrap();
+        assert_eq!((registry.worker.as_str(), registry.beat.as_str()), ("host:1:abc", ""));
+    }
 }

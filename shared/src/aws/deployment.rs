@@ -1,5 +1,9 @@
 //! What one deployment's tables, queues and rules are called; the same variables for every binary.
 
+use std::time::Duration;
+
+use crate::protocol::dispatch::Rules;
+use crate::protocol::lease::Lease;
 use crate::protocol::pools::Pools;
 
 /// The names of one deployment.
@@ -15,6 +19,8 @@ pub struct Deployment {
     pub pools: Pools,
     /// Values of `metadata.dispatch_mode` that mean that somebody else runs the task.
     pub foreign_dispatch_modes: Vec<String>,
+    /// The workers' lease. Every part of a deployment must use the same.
+    pub lease: Lease,
 }
 
 /// A variable that does not hold what it should.
@@ -23,17 +29,26 @@ pub enum DeploymentError {
     /// `STAGELINE_POOLS` is not the JSON of a list of pools.
     #[error("STAGELINE_POOLS is not a list of pools: {0}")]
     Pools(#[from] serde_json::Error),
+    /// `STAGELINE_LEASE_SECONDS` is no sensible number.
+    #[error("STAGELINE_LEASE_SECONDS is {0:?}; it must be a whole number of seconds from 1 to 3600")]
+    Lease(String),
 }
 
 impl Deployment {
     /// The variables that [`Deployment::from_env`] reads and [`Deployment::to_env`] gives.
-    pub const VARIABLES: [&str; 5] = [
+    pub const VARIABLES: [&str; 6] = [
         "STAGELINE_TASKS_TABLE",
         "STAGELINE_STAGES_TABLE",
         "STAGELINE_CONTROL_TABLE",
         "STAGELINE_POOLS",
         "STAGELINE_FOREIGN_DISPATCH_MODES",
+        "STAGELINE_LEASE_SECONDS",
     ];
+
+    /// What a decision about a record needs of it.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules { pools: &self.pools, foreign_modes: &self.foreign_dispatch_modes }
+    }
 
     /// The names that the template and the embedded stack give with this prefix, without pools.
     pub fn with_prefix(prefix: &str) -> Self {
@@ -43,6 +58,7 @@ impl Deployment {
             control_table: format!("{prefix}-control"),
             pools: Pools::default(),
             foreign_dispatch_modes: vec!["local".to_owned()],
+            lease: Lease::default(),
         }
     }
 
@@ -65,18 +81,26 @@ impl Deployment {
                 Some(list) => list.split(',').map(|mode| mode.trim().to_owned()).collect(),
                 None => default.foreign_dispatch_modes,
             },
+            lease: match lookup("STAGELINE_LEASE_SECONDS") {
+                Some(text) => match text.parse() {
+                    Ok(seconds) if (1..=3600).contains(&seconds) => Lease::of(Duration::from_secs(seconds)),
+                    _ => return Err(DeploymentError::Lease(text)),
+                },
+                None => default.lease,
+            },
         })
     }
 
     /// The variables and values that [`Deployment::from_env`] reads back as this deployment.
     pub fn to_env(&self) -> Vec<(&'static str, String)> {
-        let [tasks, stages, control, pools, modes] = Self::VARIABLES;
+        let [tasks, stages, control, pools, modes, lease] = Self::VARIABLES;
         vec![
             (tasks, self.tasks_table.clone()),
             (stages, self.stages_table.clone()),
             (control, self.control_table.clone()),
             (pools, self.pools.to_json()),
             (modes, self.foreign_dispatch_modes.join(",")),
+            (lease, self.lease.length().as_secs().to_string()),
         ]
     }
 }
@@ -93,6 +117,7 @@ mod tests {
         )
         .unwrap();
         deployment.foreign_dispatch_modes = vec!["local".into(), "laptop".into()];
+        deployment.lease = Lease::of(Duration::from_secs(7));
         let env: std::collections::HashMap<_, _> = deployment.to_env().into_iter().collect();
         assert_eq!(Deployment::from_env(|name| env.get(name).cloned()).unwrap(), deployment);
     }

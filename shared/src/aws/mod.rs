@@ -7,12 +7,15 @@ mod error;
 mod expressions;
 mod queue;
 mod stages;
+mod sweep;
 mod tasks;
 
 pub use client::{Aws, sdk_config};
-pub use control::{Heartbeat, RegistryPage, WorkersTable};
+pub use control::{Beaten, Heartbeat, RegistryPage, WorkerItem, WorkersTable};
 pub use deployment::{Deployment, DeploymentError};
 pub use error::{AwsError, Retry};
-pub use queue::{BATCH_ITEMS, ReceivedCommand, SentBatch, WorkQueues};
+pub use expressions::Signal;
+pub use queue::{BATCH_ITEMS, Depth, Outgoing, ReceivedCommand, SentBatch, WorkQueues};
 pub use stages::StagesTable;
-pub use tasks::{Claimed, Leavings, TasksTable, Write};
+pub use sweep::{SweepMemory, SweepTable};
+pub use tasks::{Claimed, Leavings, Request, ScanPage, TasksTable, Write};

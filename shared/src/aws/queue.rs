@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 
 use super::AwsError;
+use crate::At;
 use crate::protocol::command::Command;
 
 /// Entries SQS takes in one batch.
@@ -20,6 +22,35 @@ pub struct ReceivedCommand {
     pub body: String,
     /// What deletes it.
     pub receipt_handle: String,
+    /// When it was sent, by SQS's clock.
+    pub sent_at: Option<At>,
+}
+
+/// A command on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The command.
+    pub command: Command,
+    /// How long SQS holds it back, in whole seconds, at most 900.
+    pub delay: Duration,
+}
+
+/// How many messages SQS counts on a queue, approximately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Those that can be received.
+    pub visible: u64,
+    /// Those that somebody has received and not deleted yet.
+    pub in_flight: u64,
+    /// Those that are held back.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// Whether there is none at all.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// What became of a batch of sends.
@@ -41,12 +72,14 @@ impl WorkQueues {
     }
 
     /// Sends at most ten commands to one queue. A failed call fails each of them.
-    pub async fn send(&self, queue_url: &str, commands: &[Command]) -> SentBatch {
+    pub async fn send(&self, queue_url: &str, commands: &[Outgoing]) -> SentBatch {
         debug_assert!(commands.len() <= BATCH_ITEMS);
-        let entry = |(index, command): (usize, &Command)| {
+        let entry = |(index, outgoing): (usize, &Outgoing)| {
+            let delay = i32::try_from(outgoing.delay.as_secs()).ok().filter(|seconds| *seconds > 0);
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
-                .message_body(command.to_body())
+                .message_body(outgoing.command.to_body())
+                .set_delay_seconds(delay)
                 .build()
                 .map_err(|e| AwsError::Unreadable { call: SEND, reason: e.to_string() })
         };
@@ -94,13 +127,25 @@ impl WorkQueues {
             .max_number_of_messages(i32::try_from(most.clamp(1, BATCH_ITEMS)).unwrap_or(1))
             .wait_time_seconds(seconds(wait).min(20))
             .visibility_timeout(seconds(visibility))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(|e| AwsError::from_sdk("ReceiveMessage", e))?;
         let messages = output.messages.unwrap_or_default();
+        let read = |message: Message| {
+            let sent = message.attributes.as_ref()?.get(&MessageSystemAttributeName::SentTimestamp);
+            sent?.parse().ok().map(At::from_millis)
+        };
         Ok(messages
             .into_iter()
-            .filter_map(|m| Some(ReceivedCommand { body: m.body?, receipt_handle: m.receipt_handle? }))
+            .filter_map(|message| {
+                let sent_at = read(message.clone());
+                Some(ReceivedCommand {
+                    body: message.body?,
+                    receipt_handle: message.receipt_handle?,
+                    sent_at,
+                })
+            })
             .collect())
     }
 
@@ -119,17 +164,47 @@ impl WorkQueues {
         sent.send().await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
     }
 
-    /// Hands at most ten messages back: others can take them at once.
+    /// How many messages SQS counts on a queue, approximately.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn hand_back(&self, queue_url: &str, handles: &[String]) -> Result<(), AwsError> {
+    pub async fn depth(&self, queue_url: &str) -> Result<Depth, AwsError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let output = self
+            .client
+            .get_queue_attributes()
+            .queue_url(queue_url)
+            .set_attribute_names(Some(vec![Visible, InFlight, Delayed]))
+            .send()
+            .await
+            .map_err(|e| AwsError::from_sdk("GetQueueAttributes", e))?;
+        let count = |name| {
+            let text = output.attributes().and_then(|all| all.get(&name));
+            // A count that is missing is no proof of an empty queue.
+            text.and_then(|text| text.parse().ok()).unwrap_or(1)
+        };
+        Ok(Depth { visible: count(Visible), in_flight: count(InFlight), delayed: count(Delayed) })
+    }
+
+    /// Hands at most ten messages back: others can take them after `later`, in whole seconds (12 h at most).
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn hand_back(
+        &self,
+        queue_url: &str,
+        handles: &[String],
+        later: Duration,
+    ) -> Result<(), AwsError> {
         const CALL: &str = "ChangeMessageVisibilityBatch";
         let entry = |(index, handle): (usize, &String)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(handle)
-                .visibility_timeout(0)
+                .visibility_timeout(i32::try_from(later.as_secs()).unwrap_or(i32::MAX))
                 .build()
         };
         let entries = handles.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();

@@ -3,6 +3,12 @@
 
 pub mod claim;
 pub mod command;
+pub mod dead_letter;
 pub mod dispatch;
+pub mod due;
+pub mod lease;
 pub mod outcome;
 pub mod pools;
+pub mod repair;
+pub mod retry;
+pub mod review;

@@ -4,8 +4,9 @@ use std::hash::Hasher;
 
 use serde_json::Value;
 
+use super::retry::OUT_OF_MEMORY_RETRIES;
 use crate::hash::Fnv;
-use crate::task::{ErrorDetails, ErrorKind, Event, StatusReason, Task};
+use crate::task::{ErrorDetails, ErrorKind, Event, RetryPolicy, StatusReason, Task};
 use crate::{At, Code, Rejection};
 
 /// What an attempt came to.
@@ -22,9 +23,15 @@ pub enum Outcome {
     TimedOut {
         /// The limit, in seconds.
         seconds: u64,
+        /// Whether the engine itself stopped at the soft limit, so that it had time to save its state.
+        soft: bool,
     },
     /// Its worker is being stopped.
     Interrupted,
+    /// Its worker was not heard of any more.
+    Lost,
+    /// Somebody asked for its end, and it was stopped.
+    Cancelled,
 }
 
 /// Why an attempt did not succeed.
@@ -71,58 +78,127 @@ pub struct Decision {
     pub interruptions: Option<u32>,
     /// When the task ended, if it did.
     pub completed_at: Option<At>,
+    /// When the next attempt may begin, if it has to wait.
+    pub not_before: Option<At>,
 }
 
-/// Decides what is written about an attempt. Retries are not built yet: a failure ends the task.
-pub fn decide(outcome: Outcome, task: &Task, now: At) -> Decision {
-    let failed = |event, failure: Failure| Decision {
-        event,
-        result: None,
-        error: Some(ErrorDetails {
-            code: failure.code.as_str().to_owned(),
-            kind: failure.kind,
-            exit_code: failure.exit_code,
-            signal: failure.signal,
-            fingerprint: Some(fingerprint(failure.code, &failure.message)),
-        }),
-        reason: Some(StatusReason::new(failure.code, Rejection::new(failure.code, failure.message).message)),
-        failures: Some(task.failures.unwrap_or(0).saturating_add(1)),
-        interruptions: None,
-        completed_at: Some(now),
-    };
-    match outcome {
-        Outcome::Succeeded { result } => Decision {
-            event: Event::Completed,
-            result: (!result.is_null()).then_some(result),
-            reason: None,
+impl Decision {
+    fn of(event: Event, reason: Option<StatusReason>, now: At) -> Self {
+        let ended = event.target().is_terminal();
+        Self {
+            event,
+            result: None,
+            reason,
             error: None,
             failures: None,
             interruptions: None,
-            completed_at: Some(now),
-        },
-        Outcome::Failed(failure) => failed(Event::Failed, failure),
-        Outcome::TimedOut { seconds } => failed(
-            Event::TimedOut,
-            Failure {
-                kind: ErrorKind::TimedOut,
-                ..Failure::fatal(
-                    Code::TimedOut,
-                    format!(
-                        "stopped after its `timeoutSeconds` of {seconds} s; raise it, or make the task smaller"
-                    ),
-                )
-            },
-        ),
-        Outcome::Interrupted => Decision {
-            event: Event::Interrupted,
-            result: None,
-            reason: Some(StatusReason::new(Code::Interrupted, "its worker was stopped; it starts over")),
-            error: None,
-            failures: None,
-            interruptions: Some(task.interruptions.unwrap_or(0).saturating_add(1)),
-            completed_at: None,
-        },
+            completed_at: ended.then_some(now),
+            not_before: None,
+        }
     }
+}
+
+/// Decides what is written about an attempt. `task` is the record as the claim returned it, or newer.
+///
+/// A failure uses up a retry; an interruption never does, and has a budget of its own. Whoever asked for the
+/// task's end gets it: what would run again is cancelled instead.
+pub fn decide(outcome: Outcome, task: &Task, now: At) -> Decision {
+    let cancelled = task.cancel_requested == Some(true);
+    let decision = match outcome {
+        Outcome::Succeeded { result } => Decision {
+            result: (!result.is_null()).then_some(result),
+            ..Decision::of(Event::Completed, None, now)
+        },
+        Outcome::Failed(failure) => failed(failure, task, now),
+        Outcome::TimedOut { seconds, soft } => failed(timed_out(seconds, soft), task, now),
+        Outcome::Interrupted => interrupted(Code::Interrupted, ErrorKind::Interrupted, task, now),
+        Outcome::Lost => interrupted(Code::WorkerLost, ErrorKind::Lost, task, now),
+        Outcome::Cancelled => cancellation(now),
+    };
+    if cancelled && !decision.event.target().is_terminal() { cancellation(now) } else { decision }
+}
+
+fn cancellation(now: At) -> Decision {
+    Decision::of(Event::Cancelled, Some(StatusReason::new(Code::Cancelled, "cancelled on request")), now)
+}
+
+fn timed_out(seconds: u64, soft: bool) -> Failure {
+    let (code, message) = if soft {
+        let message = format!(
+            "stopped by itself after its `softTimeoutSeconds` of {seconds} s; what it saved is in its folder"
+        );
+        (Code::SoftTimedOut, message)
+    } else {
+        let message =
+            format!("stopped after its `timeoutSeconds` of {seconds} s; raise it, or make the task smaller");
+        (Code::TimedOut, message)
+    };
+    Failure { kind: ErrorKind::TimedOut, ..Failure::fatal(code, message) }
+}
+
+fn failed(failure: Failure, task: &Task, now: At) -> Decision {
+    let failures = task.failures.unwrap_or(0).saturating_add(1);
+    let error = Some(ErrorDetails {
+        code: failure.code.as_str().to_owned(),
+        kind: failure.kind,
+        exit_code: failure.exit_code,
+        signal: failure.signal,
+        fingerprint: Some(fingerprint(failure.code, &failure.message)),
+    });
+    let kind = failure.kind;
+    let reason = Rejection::new(failure.code, failure.message).message;
+    let reason = Some(StatusReason::new(failure.code, reason));
+    let retry = task
+        .retry
+        .as_ref()
+        .filter(|policy| policy.covers(kind) && failures <= policy.max_retries)
+        .filter(|_| kind != ErrorKind::OutOfMemory || out_of_memory_before(task) < OUT_OF_MEMORY_RETRIES)
+        .and_then(|policy| policy.jittered_delay(failures, &task.id, task.attempt));
+    let event = match (retry, kind) {
+        (Some(_), _) => Event::Retried,
+        (None, ErrorKind::TimedOut) => Event::TimedOut,
+        (None, _) => Event::Failed,
+    };
+    let not_before = retry.filter(|delay| !delay.is_zero()).map(|delay| now.plus(delay));
+    Decision { error, failures: Some(failures), not_before, ..Decision::of(event, reason, now) }
+}
+
+/// How many earlier attempts ran out of memory, as far as the history goes back.
+fn out_of_memory_before(task: &Task) -> u32 {
+    let code = Code::OutOfMemory.as_str();
+    let entries = task.history.iter().flatten();
+    let count = entries.filter(|entry| entry.reason.as_deref() == Some(code)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn interrupted(code: Code, kind: ErrorKind, task: &Task, now: At) -> Decision {
+    let interruptions = task.interruptions.unwrap_or(0).saturating_add(1);
+    let budget = task
+        .retry
+        .as_ref()
+        .map_or_else(|| RetryPolicy::default().interruptions(), RetryPolicy::interruptions);
+    let decision = if interruptions > budget {
+        let message = format!(
+            "its workers were stopped or lost {interruptions} times, more than `retry.maxInterruptions` of \
+             {budget}; it may be what ends them (memory, disk)"
+        );
+        let error = ErrorDetails {
+            code: Code::InterruptedTooOften.as_str().to_owned(),
+            kind,
+            exit_code: None,
+            signal: None,
+            fingerprint: Some(fingerprint(Code::InterruptedTooOften, &message)),
+        };
+        let reason = StatusReason::new(Code::InterruptedTooOften, message);
+        Decision { error: Some(error), ..Decision::of(Event::Failed, Some(reason), now) }
+    } else {
+        let message = match code {
+            Code::WorkerLost => "its worker was not heard of any more; it starts over",
+            _ => "its worker was stopped; it starts over",
+        };
+        Decision::of(Event::Interrupted, Some(StatusReason::new(code, message)), now)
+    };
+    Decision { interruptions: Some(interruptions), ..decision }
 }
 
 /// Equal for messages that differ only in digits (times, ids, counts, line numbers).
@@ -140,40 +216,5 @@ fn fingerprint(code: Code, message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::task::Status;
-
-    fn running() -> Task {
-        let mut task = Task::new("t".parse().unwrap());
-        task.status = Status::Running;
-        task.failures = Some(1);
-        task
-    }
-
-    #[test]
-    fn each_outcome_has_its_end() {
-        let failure = Failure::fatal(Code::ExitNonZero, "exit code 3");
-        for (outcome, next, failures, interruptions) in [
-            (Outcome::Succeeded { result: json!({"a": 1}) }, Status::Completed, None, None),
-            (Outcome::Failed(failure), Status::Failed, Some(2), None),
-            (Outcome::TimedOut { seconds: 5 }, Status::TimedOut, Some(2), None),
-            (Outcome::Interrupted, Status::Pending, None, Some(1)),
-        ] {
-            let decision = decide(outcome, &running(), At::from_millis(9));
-            assert_eq!(Status::Running.next(decision.event), Ok(next));
-            assert_eq!((decision.failures, decision.interruptions), (failures, interruptions));
-            assert_eq!(decision.completed_at.is_some(), next.is_terminal());
-        }
-    }
-
-    #[test]
-    fn failures_that_differ_in_numbers_only_look_alike() {
-        let a = fingerprint(Code::ExitNonZero, "lost 12 of 4000 atoms at step 77");
-        assert_eq!(a, fingerprint(Code::ExitNonZero, "lost 3 of 50 atoms at step 1"));
-        assert_ne!(a, fingerprint(Code::ExitSignal, "lost 3 of 50 atoms at step 1"));
-        assert_ne!(a, fingerprint(Code::ExitNonZero, "lost no atoms"));
-    }
-}
+#[path = "outcome_tests.rs"]
+mod tests;

@@ -27,6 +27,9 @@ pub struct Queues {
     pub normal: String,
     /// LOW.
     pub low: String,
+    /// The dead-letter queue of the three, which the sweeper drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<String>,
 }
 
 impl Queues {

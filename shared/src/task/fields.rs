@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Status, TaskId};
+use super::{ErrorKind, Status, TaskId};
 use crate::{At, Code};
 
 /// How many transitions `history` keeps; the oldest go first.
 pub const HISTORY_ITEMS: usize = 50;
+
+/// The longest message of a history entry, in bytes: a failure of each of many attempts fits the record.
+pub const HISTORY_MESSAGE_BYTES: usize = 200;
 
 /// How a failed task is tried again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,8 +22,16 @@ pub struct RetryPolicy {
     pub max_retries: u32,
     /// The first delay, in seconds.
     pub delay_seconds: u32,
-    /// The longest delay, in seconds.
+    /// The longest delay, in seconds; a day when absent.
     pub max_delay_seconds: Option<u32>,
+    /// Whether the delay is drawn evenly from zero to the computed one, so that tasks that failed together do
+    /// not come back together. Absent: yes for the two growing strategies, no for a fixed delay.
+    pub jitter: Option<bool>,
+    /// The classes of failure that are tried again; when absent, `retryable` and `out_of_memory`.
+    pub retry_on: Option<Vec<ErrorKind>>,
+    /// Interruptions (a stopped or lost worker) before the task is failed; 20 when absent. They are no
+    /// failures and use up no retry.
+    pub max_interruptions: Option<u32>,
 }
 
 /// How the delay before the next attempt grows.
@@ -142,6 +153,9 @@ pub struct HistoryEntry {
     /// A code or a short phrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The beginning of what went wrong, at most [`HISTORY_MESSAGE_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// An attribute that is `null` counts as absent: AppSync writes nulls for fields that were not given.

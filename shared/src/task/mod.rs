@@ -1,5 +1,6 @@
 //! What a Task record is: its attributes, their types and what is valid.
 
+mod event;
 mod fields;
 mod ids;
 mod outcome;
@@ -10,15 +11,16 @@ mod status;
 mod target;
 mod validate;
 
+pub use event::{Event, IllegalTransition};
 pub use fields::{
-    Artifact, DependencyFailure, HISTORY_ITEMS, HistoryEntry, Input, Resources, RetryPolicy, RetryStrategy,
-    StatusReason,
+    Artifact, DependencyFailure, HISTORY_ITEMS, HISTORY_MESSAGE_BYTES, HistoryEntry, Input, Resources,
+    RetryPolicy, RetryStrategy, StatusReason,
 };
 pub use ids::{Attempt, LONGEST_ID_BYTES, TaskId, WorkerId};
 pub use outcome::{ErrorDetails, ErrorKind};
 pub use priority::{Lane, Priority};
 pub use record::{Item, Task};
 pub use stage::{Stage, StageStatus};
-pub use status::{DispatchStatus, Event, IllegalTransition, Status};
+pub use status::{DispatchStatus, Status};
 pub use target::{Target, TargetPattern};
 pub use validate::{ENGINES, parse_argv, relative_path};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The class of a failure: what a retry can hope for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Trying again may help.
@@ -12,8 +12,12 @@ pub enum ErrorKind {
     Fatal,
     /// Its time was up.
     TimedOut,
+    /// It needed more memory than there was; the same again helps only beside other neighbours.
+    OutOfMemory,
     /// Its worker stopped.
     Interrupted,
+    /// Its worker was never heard of again.
+    Lost,
     /// A class that a newer version wrote.
     #[serde(other)]
     Other,

@@ -87,8 +87,11 @@ task_record! {
     description: Option<String>,
     /// How it is tried again.
     retry: Option<RetryPolicy>,
-    /// The longest an attempt may run, in seconds.
+    /// The longest an attempt may run, in seconds. Time during which it is paused does not count.
     timeout_seconds: Option<u64>,
+    /// After this many seconds the engine is asked to save its state and stop; it then has until
+    /// `timeoutSeconds`.
+    soft_timeout_seconds: Option<u64>,
     /// Not to be started before.
     #[serde(alias = "scheduledTime")]
     not_before: Option<At>,
@@ -177,7 +180,8 @@ impl Task {
     ///
     /// # Errors
     /// [`Code::RecordMalformed`] with the attribute's name and what was expected of it.
-    pub fn from_json(value: Value) -> Result<Self, Rejection> {
+    pub fn from_json(mut value: Value) -> Result<Self, Rejection> {
+        settle_alias(&mut value);
         let has_text = value.get("id").is_some_and(Value::is_string);
         let mut task: Task = serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
@@ -209,6 +213,7 @@ impl Task {
     pub fn salvaged(item: Item) -> Result<Self, Rejection> {
         let mut value: Value = serde_dynamo::from_item(item)
             .map_err(|e| Rejection::new(Code::RecordMalformed, format!("unreadable item: {e}")))?;
+        settle_alias(&mut value);
         loop {
             let Err(error) = serde_path_to_error::deserialize::<_, Task>(&value) else {
                 return Self::from_json(value);
@@ -236,6 +241,16 @@ impl Task {
     pub fn engine(&self) -> &str {
         self.engine.as_deref().unwrap_or("command")
     }
+}
+
+/// `scheduledTime` is another name of `notBefore`. The dispatcher writes the latter beside it; then that counts.
+fn settle_alias(value: &mut Value) {
+    let Some(record) = value.as_object_mut().filter(|record| record.contains_key("scheduledTime")) else {
+        return;
+    };
+    let superseded =
+        if record.get("notBefore").is_some_and(|at| !at.is_null()) { "scheduledTime" } else { "notBefore" };
+    record.remove(superseded);
 }
 
 #[cfg(test)]

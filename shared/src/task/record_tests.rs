@@ -182,3 +182,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_alias_of_not_before_gives_way_to_what_the_dispatcher_wrote() {
+    let (asked, written) = ("2026-11-21T10:00:00Z", "2026-11-21T10:00:00.000Z");
+    for (record, expected) in [
+        (json!({"id": "t", "scheduledTime": asked}), Some(asked)),
+        (json!({"id": "t", "scheduledTime": asked, "notBefore": null}), Some(asked)),
+        (json!({"id": "t", "scheduledTime": "yesterday", "notBefore": written}), Some(written)),
+        (json!({"id": "t", "scheduledTime": null, "notBefore": written}), Some(written)),
+        (json!({"id": "t", "scheduledTime": null}), None),
+    ] {
+        let task = Task::from_json(record.clone()).unwrap();
+        assert_eq!(task.not_before, expected.and_then(At::parse), "{record}");
+        assert_eq!(Task::salvaged(serde_dynamo::to_item(&record).unwrap()).unwrap(), task);
+    }
+}

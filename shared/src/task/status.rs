@@ -1,8 +1,4 @@
-//! The life of a task: its states, the events that move it, and the one table of legal moves.
-//!
-//! Every DynamoDB condition is derived from [`Status::next`], so a move that is not in this table cannot
-//! be written. `PAUSED`, `WAITING` and `SCHEDULED` are read and kept; what moves tasks into them is not
-//! built yet.
+//! The states of a task. What moves it from one to the next is in [`super::event`].
 
 use std::fmt;
 
@@ -27,7 +23,8 @@ pub enum Status {
     Running,
     /// Failed with retries left. The dispatcher sends it again when it is due.
     Retrying,
-    /// Held by a person. Resuming brings it back to where it was.
+    /// Held by a person, on no queue, or stopped at its worker when the record names one. Resuming brings it
+    /// back to where it was.
     Paused,
     /// Done, and the engine agrees. Only a new run leaves this state.
     Completed,
@@ -37,51 +34,6 @@ pub enum Status {
     Cancelled,
     /// Ended because its time was up. Only a new run leaves this state.
     TimedOut,
-}
-
-/// What can happen to a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// Its command was sent to a queue.
-    Sent,
-    /// A worker took it and starts its engine.
-    Claimed,
-    /// The record cannot be run as it is.
-    Rejected,
-    /// Its engine succeeded.
-    Completed,
-    /// Its engine did not succeed.
-    Failed,
-    /// Its time was up.
-    TimedOut,
-    /// Its worker stopped or died; the task starts over without being charged a failure.
-    Interrupted,
-    /// Somebody asked for a new run of an ended task.
-    RunAgain,
-}
-
-impl Event {
-    /// Every event.
-    pub const ALL: [Event; 8] = [
-        Event::Sent,
-        Event::Claimed,
-        Event::Rejected,
-        Event::Completed,
-        Event::Failed,
-        Event::TimedOut,
-        Event::Interrupted,
-        Event::RunAgain,
-    ];
-}
-
-/// An event that does not happen to a task in this state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a task that is {from} cannot be {event:?}")]
-pub struct IllegalTransition {
-    /// The state the task is in.
-    pub from: Status,
-    /// The event that was tried.
-    pub event: Event,
 }
 
 impl Status {
@@ -100,55 +52,6 @@ impl Status {
         Status::Cancelled,
         Status::TimedOut,
     ];
-
-    /// The one table: where `event` takes a task that is in this state.
-    ///
-    /// # Errors
-    /// [`IllegalTransition`] for every pair that is not listed.
-    pub fn next(self, event: Event) -> Result<Status, IllegalTransition> {
-        use Status::{
-            Cancelled, Completed, Failed, Paused, Pending, Preparing, Queued, Retrying, Running, Scheduled,
-            TimedOut, Waiting,
-        };
-        let illegal = Err(IllegalTransition { from: self, event });
-        match event {
-            Event::Sent => match self {
-                Pending | Scheduled | Retrying => Ok(Queued),
-                Waiting | Queued | Preparing | Running | Paused | Completed | Failed | Cancelled
-                | TimedOut => illegal,
-            },
-            // From PENDING too: the command is sent before QUEUED is written.
-            Event::Claimed => match self {
-                Pending | Scheduled | Queued | Retrying => Ok(Running),
-                Waiting | Preparing | Running | Paused | Completed | Failed | Cancelled | TimedOut => illegal,
-            },
-            Event::Rejected => match self {
-                Pending | Waiting | Scheduled | Queued | Retrying | Paused => Ok(Failed),
-                Preparing | Running | Completed | Failed | Cancelled | TimedOut => illegal,
-            },
-            Event::Completed => match self {
-                Running => Ok(Completed),
-                Pending | Waiting | Scheduled | Queued | Preparing | Retrying | Paused | Completed
-                | Failed | Cancelled | TimedOut => illegal,
-            },
-            Event::Failed => self.end_of_attempt(Failed).ok_or(()).or(illegal),
-            Event::TimedOut => self.end_of_attempt(TimedOut).ok_or(()).or(illegal),
-            Event::Interrupted => self.end_of_attempt(Pending).ok_or(()).or(illegal),
-            Event::RunAgain => match self {
-                Completed | Failed | Cancelled | TimedOut => Ok(Pending),
-                Pending | Waiting | Scheduled | Queued | Preparing | Running | Retrying | Paused => illegal,
-            },
-        }
-    }
-
-    fn end_of_attempt(self, to: Status) -> Option<Status> {
-        matches!(self, Status::Preparing | Status::Running).then_some(to)
-    }
-
-    /// The states from which `event` is legal; what a write's condition asks for.
-    pub fn sources(event: Event) -> impl Iterator<Item = Status> {
-        Self::ALL.into_iter().filter(move |status| status.next(event).is_ok())
-    }
 
     /// Whether the task has ended.
     pub fn is_terminal(self) -> bool {
@@ -206,45 +109,6 @@ impl DispatchStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_state_by_event_table_is_the_recorded_one() {
-        let mut table = String::new();
-        for event in Event::ALL {
-            for status in Status::ALL {
-                if let Ok(next) = status.next(event) {
-                    table.push_str(&format!("{event:?}: {status} -> {next}\n"));
-                }
-            }
-        }
-        insta::assert_snapshot!(table);
-    }
-
-    #[test]
-    fn only_a_new_run_leaves_a_terminal_state() {
-        for status in Status::ALL.into_iter().filter(|s| s.is_terminal()) {
-            for event in Event::ALL.into_iter().filter(|e| *e != Event::RunAgain) {
-                assert!(status.next(event).is_err(), "{status} {event:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_state_that_a_task_can_be_in_here_can_reach_an_end() {
-        for start in Status::ALL {
-            let mut reached = vec![start];
-            let mut index = 0;
-            while let Some(status) = reached.get(index).copied() {
-                for next in Event::ALL.into_iter().filter_map(|e| status.next(e).ok()) {
-                    if !reached.contains(&next) {
-                        reached.push(next);
-                    }
-                }
-                index += 1;
-            }
-            assert!(reached.iter().any(|s| s.is_terminal()), "{start} is a trap");
-        }
-    }
 
     #[test]
     fn names_are_the_records_spelling() {

@@ -40,6 +40,14 @@ impl Task {
                 format!("attribute `timeoutSeconds`: {timeout} is not 1 to {LONGEST_TIMEOUT_SECONDS}"),
             ));
         }
+        if let Some(soft) = self.soft_timeout_seconds
+            && (soft == 0 || soft >= self.timeout_seconds.unwrap_or(LONGEST_TIMEOUT_SECONDS))
+        {
+            return Err(Rejection::new(
+                Code::RecordMalformed,
+                format!("attribute `softTimeoutSeconds`: {soft} is not 1 or more and below `timeoutSeconds`"),
+            ));
+        }
         match self.engine() {
             "command" => self.command_line().map(drop),
             "lammps" if self.script.is_none() => Err(Rejection::new(
@@ -58,13 +66,10 @@ impl Task {
     /// the list).
     pub fn not_honoured_yet(&self) -> Vec<&'static str> {
         let present = [
-            ("retry", self.retry.as_ref().is_some_and(|retry| retry.max_retries > 0)),
-            ("notBefore", self.not_before.is_some()),
             ("dependsOn", self.depends_on.as_ref().is_some_and(|ids| !ids.is_empty())),
             ("idempotencyKey", self.idempotency_key.is_some()),
             ("cache", self.cache.is_some()),
             ("concurrencyKey", self.concurrency_key.is_some()),
-            ("pauseRequested", self.pause_requested == Some(true)),
         ];
         present.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect()
     }

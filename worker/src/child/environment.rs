@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use stageline::task::Task;
+use stageline::task::{Task, WorkerId};
 
 use crate::Config;
 
 /// The variable by which a process is known to belong to an attempt, wherever it moves in the tree.
 pub(crate) const MARKER: &str = "STAGELINE_EXECUTION";
+
+/// The variable that names the worker, by which a crashed one's processes are found.
+pub(crate) const WORKER_ID: &str = "STAGELINE_WORKER_ID";
 
 /// The variable that names the job folder.
 pub(crate) const JOB_DIR: &str = "STAGELINE_JOB_DIR";
@@ -16,6 +19,7 @@ pub(crate) const JOB_DIR: &str = "STAGELINE_JOB_DIR";
 pub(crate) fn scrubbed(
     task: &Task,
     config: &Config,
+    worker: &WorkerId,
     job_dir: &Path,
     marker: &str,
     added: &[(String, String)],
@@ -36,6 +40,7 @@ pub(crate) fn scrubbed(
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("STAGELINE_TASK_ID", task.id.to_string()),
         ("STAGELINE_ATTEMPT", task.attempt.to_string()),
+        (WORKER_ID, worker.to_string()),
         (JOB_DIR, dir),
         (MARKER, marker.to_owned()),
     ];
@@ -55,7 +60,8 @@ mod tests {
             ("STAGELINE_TASK_ID".to_owned(), "other".to_owned()),
             ("OMP_NUM_THREADS".to_owned(), "2".to_owned()),
         ];
-        let env = scrubbed(&task, &Config::default(), Path::new("/job"), "m", &added);
+        let worker = "w:1:a".parse().unwrap();
+        let env = scrubbed(&task, &Config::default(), &worker, Path::new("/job"), "m", &added);
         assert!(env.iter().all(|(name, _)| !name.starts_with("AWS_")));
         assert_eq!(env.iter().filter(|(name, _)| name == "STAGELINE_TASK_ID").count(), 1);
         assert!(env.contains(&("OMP_NUM_THREADS".to_owned(), "2".to_owned())));

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
+use stageline::task::WorkerId;
 use tracing::{error, info};
 
-use super::environment::JOB_DIR;
+use super::environment::{JOB_DIR, WORKER_ID};
 
 /// Rounds of ending what is left; more than one only if it forks meanwhile.
 const ROUNDS: u32 = 50;
@@ -21,8 +22,18 @@ pub async fn end_leftovers(work_dir: &Path) {
     // A folder that is not there has no jobs.
     let Ok(work_dir) = work_dir.canonicalize() else { return };
     let prefix = format!("{JOB_DIR}={}/", work_dir.display());
+    end_all(|variable| variable.starts_with(prefix.as_bytes())).await;
+}
+
+/// Ends every process that was started for a task of this worker, which does not live any more.
+pub(crate) async fn end_children_of(worker: &WorkerId) {
+    let wanted = format!("{WORKER_ID}={worker}");
+    end_all(|variable| variable == wanted.as_bytes()).await;
+}
+
+async fn end_all(wanted: impl Fn(&[u8]) -> bool) {
     for round in 0..ROUNDS {
-        let left = with_variable(&prefix);
+        let left = with_variable(&wanted);
         if left.is_empty() {
             return;
         }
@@ -34,17 +45,17 @@ pub async fn end_leftovers(work_dir: &Path) {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    error!(processes = ?with_variable(&prefix), "what a crash left cannot be ended");
+    error!(processes = ?with_variable(&wanted), "what a crash left cannot be ended");
 }
 
-/// The processes with a variable that begins like this. The environment of one that has ended is empty.
-fn with_variable(prefix: &str) -> Vec<Pid> {
+/// The processes with such a variable. The environment of one that has ended is empty.
+fn with_variable(wanted: &impl Fn(&[u8]) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let matching = |entry: fs::DirEntry| {
         let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?);
         let environment = fs::read(entry.path().join("environ")).ok()?;
         let mut variables = environment.split(|byte| *byte == 0);
-        let found = variables.any(|variable| variable.starts_with(prefix.as_bytes()));
+        let found = variables.any(wanted);
         (found && pid != getpid()).then_some(pid)
     };
     entries.flatten().filter_map(matching).collect()

@@ -4,11 +4,15 @@
 mod capture;
 mod environment;
 mod folder;
+mod follow;
 mod leftovers;
 mod run;
+mod time_limits;
 mod tree;
 
 pub(crate) use folder::job_dir;
+pub(crate) use leftovers::end_children_of;
 pub use leftovers::end_leftovers;
 pub(crate) use run::run;
+pub(crate) use time_limits::TimeLimits;
 pub use tree::Custody;

@@ -2,24 +2,27 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use stageline::Code;
 use stageline::aws::Leavings;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::Task;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tracing::{debug, info, warn};
+use tokio::process::Command;
+use tracing::warn;
 
 use super::capture::Capture;
 use super::environment::scrubbed;
 use super::folder::JobFolder;
+use super::follow::{End, Followed};
+use super::time_limits::TimeLimits;
 use super::tree::Tree;
+use crate::attempt::Abandoned;
 use crate::context::Context;
+use crate::control::Orders;
 use crate::engines::{ChildPlan, Exit, Reader, Stream};
 use crate::progress::{Reporter, Sink};
 
@@ -27,14 +30,6 @@ use crate::progress::{Reporter, Sink};
 /// may hold them; the task does not wait for it.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Why the process is not running any more.
-enum End {
-    Exited(ExitStatus),
-    TimedOut(Duration),
-    Stopped,
-    Lost(std::io::Error),
-}
 
 /// Both streams and who understands them.
 struct Output {
@@ -44,15 +39,18 @@ struct Output {
     sink: Sink,
 }
 
-/// Runs `plan` for `task`; `limit` is the longest it may run.
+/// Runs `plan` for `task`, as its orders say.
+///
+/// # Errors
+/// When it was abandoned: nothing may be written about it.
 pub(crate) async fn run(
     plan: ChildPlan,
     task: &Task,
     job_dir: &Path,
     context: &Context,
     reporter: &Reporter,
-    limit: Option<Duration>,
-) -> (Outcome, Leavings) {
+    orders: &mut Orders,
+) -> Result<(Outcome, Leavings), Abandoned> {
     let files = plan.files;
     let created = tokio::task::spawn_blocking({
         let job_dir = job_dir.to_path_buf();
@@ -62,11 +60,11 @@ pub(crate) async fn run(
         Ok(folder) => folder,
         Err(error) => {
             let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
-            return (Outcome::Failed(Failure::of_the_worker(message)), Leavings::default());
+            return Ok((Outcome::Failed(Failure::of_the_worker(message)), Leavings::default()));
         }
     };
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let env = scrubbed(task, &context.config, folder.path(), &marker, &plan.env);
+    let env = scrubbed(task, &context.config, &context.id, folder.path(), &marker, &plan.env);
     let mut command = Command::new(&plan.program);
     command
         .args(&plan.args)
@@ -82,7 +80,7 @@ pub(crate) async fn run(
         Ok(spawned) => spawned,
         Err(error) => {
             let message = format!("{} could not be started: {error}", plan.program.display());
-            return (Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default());
+            return Ok((Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default()));
         }
     };
     let log = |name: &str| Capture::new(folder.path().join(name), context.config.log_limit_bytes);
@@ -100,7 +98,9 @@ pub(crate) async fn run(
         tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&output))),
     );
 
-    let end = follow(&mut child, leader, context, &marker, limit).await;
+    let tree = Tree::of(&context.custody, leader, &marker);
+    let followed = Followed { child: &mut child, tree, context, task, limits: TimeLimits::of(task) };
+    let end = followed.wait(orders).await;
 
     let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
     let both = async { tokio::join!(pumps.0, pumps.1) };
@@ -121,47 +121,19 @@ pub(crate) async fn run(
     conclude(end, &mut output)
 }
 
-/// Waits for the process to end, or ends it; afterwards nothing of its tree is left.
-async fn follow(
-    child: &mut Child,
-    leader: i32,
-    context: &Context,
-    marker: &str,
-    limit: Option<Duration>,
-) -> End {
-    let tree = Tree::of(&context.custody, leader, marker);
-    debug!(pid = leader, "started");
-    let limit_or_never = limit.unwrap_or(Duration::MAX);
-    let end = tokio::select! {
-        status = child.wait() => match status {
-            Ok(status) => End::Exited(status),
-            Err(error) => End::Lost(error),
-        },
-        () = tokio::time::sleep(limit_or_never) => End::TimedOut(limit_or_never),
-        () = context.stop.cancelled() => End::Stopped,
-    };
-    if !matches!(end, End::Exited(_)) {
-        info!(pid = leader, "stopping");
-        tree.signal(Signal::SIGTERM);
-        if tokio::time::timeout(context.config.term_grace(), child.wait()).await.is_err() {
-            tree.signal(Signal::SIGKILL);
-            // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
-            let _reaped_later = tokio::time::timeout(context.config.term_grace(), child.wait()).await;
-        }
-    }
-    tree.end().await;
-    end
-}
-
-fn conclude(end: End, output: &mut Output) -> (Outcome, Leavings) {
+fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abandoned> {
     let left = Leavings {
         stdout: output.stdout.tail(),
         stderr: output.stderr.tail(),
         artifacts: [&output.stdout, &output.stderr].into_iter().filter_map(Capture::artifact).collect(),
     };
     let outcome = match (end, output.reader.take()) {
-        (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs() },
-        (End::Stopped, _) => Outcome::Interrupted,
+        (End::Abandoned(why), _) => return Err(Abandoned(why)),
+        // Whether it was done anyway, nobody can know.
+        (End::SoftTimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: true },
+        (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
+        (End::Interrupted, _) => Outcome::Interrupted,
+        (End::Cancelled, _) => Outcome::Cancelled,
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }
@@ -172,7 +144,7 @@ fn conclude(end: End, output: &mut Output) -> (Outcome, Leavings) {
             Outcome::Failed(Failure::of_the_worker("the engine's reader failed over the output"))
         }
     };
-    (outcome, left)
+    Ok((outcome, left))
 }
 
 async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<Mutex<Output>>) {

@@ -27,7 +27,19 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
+/// What a wrapper exits with when the program behind it is not executable, or is not there.
+const CANNOT_EXECUTE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+
 impl Exit {
+    /// The class of the failure that the way it ended is, where its engine says nothing of its own.
+    pub fn kind(self) -> ErrorKind {
+        match self.code {
+            Some(CANNOT_EXECUTE | NOT_FOUND) => ErrorKind::Fatal,
+            _ => ErrorKind::Retryable,
+        }
+    }
+
     /// The failure that the way it ended is by itself; `None` for exit code 0. `said` is what the engine
     /// said last on its standard error.
     pub fn failure(self, program: &str, said: &str) -> Option<Failure> {
@@ -41,8 +53,7 @@ impl Exit {
             }
             (None, None) => (Code::ExitSignal, format!("{program} ended in an unknown way{said}")),
         };
-        let kind = ErrorKind::Retryable;
-        Some(Failure { code, message, kind, exit_code: self.code, signal: self.signal })
+        Some(Failure { code, message, kind: self.kind(), exit_code: self.code, signal: self.signal })
     }
 }
 
@@ -157,5 +168,18 @@ mod tests {
         assert_eq!(exit(Some(0), None), None);
         assert_eq!(exit(Some(3), None).unwrap().message, "x ended with exit code 3: said");
         assert_eq!(exit(None, Some(9)).unwrap().code, Code::ExitSignal);
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_not_worth_a_retry() {
+        for (code, signal, kind) in [
+            (Some(126), None, ErrorKind::Fatal),
+            (Some(127), None, ErrorKind::Fatal),
+            (Some(1), None, ErrorKind::Retryable),
+            (Some(128), None, ErrorKind::Retryable),
+            (None, Some(11), ErrorKind::Retryable),
+        ] {
+            assert_eq!(Exit { code, signal }.failure("x", "").unwrap().kind, kind, "{code:?} {signal:?}");
+        }
     }
 }

@@ -47,12 +47,24 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts to write `task`'s progress. Writes nothing until something is reported.
-    pub fn start(task: &Task, stages: StagesTable, clock: Clock) -> Self {
+    /// Starts to write `task`'s progress. Writes nothing until something is reported; `when_fenced` hears of
+    /// a write that was refused because a later attempt has written.
+    pub fn start(
+        task: &Task,
+        stages: StagesTable,
+        clock: Clock,
+        when_fenced: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let tracker = Tracker::new(task.id.clone(), task.attempt, task.expires_at);
         let sink = Sink { tracker: Arc::new(Mutex::new(tracker)), changed: Arc::default(), clock };
         let over = CancellationToken::new();
-        let writing = write_until(sink.clone(), stages, over.clone()).in_current_span();
+        let written = write_until(sink.clone(), stages, over.clone());
+        let writing = async {
+            if written.await == Progress::Fenced {
+                when_fenced();
+            }
+        };
+        let writing = writing.in_current_span();
         Self { sink, over, writing: tokio::spawn(writing) }
     }
 
@@ -66,6 +78,12 @@ impl Reporter {
         self.end(succeeded);
         // It panics only if the tracker does; the attempt's outcome does not depend on it.
         let _ended = (&mut self.writing).await;
+    }
+
+    /// Writes nothing any more: the task is not this worker's.
+    pub fn abandon(self) {
+        self.writing.abort();
+        self.over.cancel();
     }
 
     fn end(&self, succeeded: bool) {
@@ -83,7 +101,14 @@ impl Drop for Reporter {
     }
 }
 
-async fn write_until(sink: Sink, stages: StagesTable, over: CancellationToken) {
+/// How the writing of progress ended.
+#[derive(PartialEq, Eq)]
+enum Progress {
+    Over,
+    Fenced,
+}
+
+async fn write_until(sink: Sink, stages: StagesTable, over: CancellationToken) -> Progress {
     let mut fenced = false;
     while !over.is_cancelled() {
         let next = sink.tracker().next_due();
@@ -98,15 +123,16 @@ async fn write_until(sink: Sink, stages: StagesTable, over: CancellationToken) {
             }
         }
         if fenced {
-            return;
+            return Progress::Fenced;
         }
     }
     for _ in 0..LAST_TRIES {
         if fenced || write_due(&sink, &stages, &mut fenced).await {
-            return;
+            break;
         }
         tokio::time::sleep(PAUSE).await;
     }
+    if fenced { Progress::Fenced } else { Progress::Over }
 }
 
 /// Writes what is due; whether all of it is written.

@@ -163,8 +163,8 @@ impl Reader for Log {
         // Its own words are a fault of the input; an end without words may be the machine's.
         let by_exit = matches!(code, Code::ExitNonZero | Code::ExitSignal);
         let (kind, said) = match stderr.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) if by_exit => (ErrorKind::Retryable, format!("{message}: {line}")),
-            _ if by_exit => (ErrorKind::Retryable, message),
+            Some(line) if by_exit => (exit.kind(), format!("{message}: {line}")),
+            _ if by_exit => (exit.kind(), message),
             _ => (ErrorKind::Fatal, message),
         };
         let message = Rejection::new(code, said).message;

@@ -1,14 +1,5 @@
 use super::*;
-use crate::Code;
-
-#[test]
-fn every_event_leads_to_one_state() {
-    for event in Event::ALL {
-        let mut targets: Vec<_> = Status::ALL.into_iter().filter_map(|s| s.next(event).ok()).collect();
-        targets.dedup();
-        assert_eq!(targets, [target_of(event)], "{event:?}");
-    }
-}
+use crate::{Code, Rejection};
 
 #[test]
 fn a_claims_condition_holds_exactly_the_states_of_the_table() {
@@ -21,7 +12,9 @@ fn a_claims_condition_holds_exactly_the_states_of_the_table() {
             list.split(", ").any(|p| update.values[p] == AttributeValue::S(status.as_str().into()))
         })
         .collect();
-    assert_eq!(named, Status::sources(Event::Claimed).collect::<Vec<_>>());
+    let mut allowed = Event::Claimed.sources().to_vec();
+    allowed.sort_by_key(|status| Status::ALL.iter().position(|s| s == status));
+    assert_eq!(named, allowed);
 }
 
 #[test]
@@ -38,7 +31,7 @@ fn a_full_history_loses_its_oldest_entry() {
     let mut task = Task::new("t".parse().unwrap());
     let entries = |from: i64| (from..from + 50).map(|n| entry(At::from_millis(n), Status::Queued, "x", None));
     task.history = Some(entries(0).collect());
-    let update = mark_queued(&task, At::from_millis(50));
+    let update = mark_queued(&task, "dispatcher", At::from_millis(50));
     let placeholder = update.sets.iter().find_map(|s| s.strip_prefix("#history = ")).unwrap();
     let history: Vec<HistoryEntry> =
         serde_dynamo::from_attribute_value(update.values[placeholder].clone()).unwrap();
@@ -49,6 +42,6 @@ fn a_full_history_loses_its_oldest_entry() {
 #[test]
 fn nothing_of_a_record_is_part_of_an_expressions_text() {
     let rejection = Rejection::new(Code::RecordMalformed, "SET x = :evil");
-    let update = reject(&rejection, At::from_millis(0));
+    let update = reject(&rejection, &serde_json::json!("= :evil"), "dispatcher", At::from_millis(0));
     assert!(!update.update().contains("evil") && !update.condition().contains("evil"));
 }

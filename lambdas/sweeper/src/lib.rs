@@ -1,0 +1,47 @@
+//! The scheduled Lambda: the guarantee behind the stream and the queues. Once a minute, and when an
+//! instance stops, it brings back what nobody else will: tasks of dead workers, tasks that are due, tasks
+//! that another path missed, and messages that no worker could settle.
+//!
+//! One call does a bounded amount of work, and where it stopped is in the `control` table. Every write
+//! carries the condition of its transition, so that two sweepers at once do no harm. The parts of a call
+//! fail alone: what failed is in the log and in the report's `errors`, and the next call tries again.
+
+mod dead_letters;
+mod due;
+mod event;
+mod facts;
+mod fleet;
+mod limits;
+mod pass;
+mod report;
+mod rescue;
+mod scan;
+mod sweeper;
+
+pub use event::{InstanceEvent, SweepEvent};
+pub use limits::{InvalidLimit, Limits};
+pub use report::{Impossible, Report};
+pub use sweeper::Sweeper;
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use stageline::aws::{Aws, Deployment, sdk_config};
+use stageline::{Clock, logging};
+
+/// Serves the Lambda runtime until it stops this process.
+///
+/// # Errors
+/// When the environment does not name a deployment, or the runtime cannot be reached.
+pub async fn serve() -> Result<(), Error> {
+    logging::init(logging::LogFormat::Json, "info");
+    let lookup = |name: &str| std::env::var(name).ok();
+    let deployment = Deployment::from_env(lookup)?;
+    let limits = Limits::from_env(lookup)?;
+    let aws = Aws::new(&sdk_config().await, &deployment);
+    let sweeper = Sweeper::new(aws, deployment, Clock::system());
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        let sweeper = &sweeper;
+        async move { Ok::<_, Error>(sweeper.handle(SweepEvent::parse(&event.payload), limits).await) }
+    }))
+    .await
+}

@@ -1,0 +1,143 @@
+//! The sweeper: what each kind of call does, in which order.
+
+use std::collections::HashSet;
+
+use stageline::aws::{Aws, Deployment, Signal, SweepMemory, WorkerItem, Write};
+use stageline::{At, Clock};
+use stageline_dispatcher::Dispatcher;
+use tracing::{info, warn};
+
+use crate::pass::{BY, Pass};
+use crate::{InstanceEvent, Limits, Report, SweepEvent};
+
+/// Brings back what nobody else will.
+#[derive(Debug)]
+pub struct Sweeper {
+    aws: Aws,
+    deployment: Deployment,
+    dispatcher: Dispatcher,
+    clock: Clock,
+}
+
+impl Sweeper {
+    /// A sweeper for one deployment.
+    pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
+        let dispatcher = Dispatcher::named(aws.clone(), deployment.clone(), clock.clone(), BY);
+        Self { aws, deployment, dispatcher, clock }
+    }
+
+    /// Does what an event asks for; the report is also one line of the log.
+    pub async fn handle(&self, event: SweepEvent, limits: Limits) -> Report {
+        let report = match event {
+            SweepEvent::Scheduled => Box::pin(self.sweep(limits)).await,
+            SweepEvent::Instance(event) => Box::pin(self.instance_event(event)).await,
+            SweepEvent::Ignored(why) => {
+                warn!(why, "event ignored");
+                Report::default()
+            }
+        };
+        // Numbers and texts always have a JSON text.
+        let json = serde_json::to_string(&report).unwrap_or_default();
+        info!(report = json, "swept");
+        report
+    }
+
+    /// One bounded call: dead workers, due tasks, some pages of the repair scan from where the last call
+    /// stopped, and dead letters.
+    pub async fn sweep(&self, limits: Limits) -> Report {
+        self.whole_call(self.pass(limits), false).await
+    }
+
+    /// The same without limits: one whole pass over the table from its beginning, which sees every write that
+    /// came before it. With `assume_queues_lost` every message that was sent before this call counts as gone,
+    /// and no record is too fresh to be sent.
+    pub async fn sweep_all(&self, assume_queues_lost: bool) -> Report {
+        let mut pass = self.pass(Limits::NONE);
+        pass.consistent = true;
+        pass.queues_lost = assume_queues_lost.then(|| self.clock.now());
+        self.whole_call(pass, true).await
+    }
+
+    /// Something happened to an instance: one that has stopped has dead workers, and one that is about to
+    /// stop has workers that should take no more.
+    pub async fn instance_event(&self, event: InstanceEvent) -> Report {
+        let on = |item: &WorkerItem, instance: &str| {
+            item.heartbeat.as_ref().is_some_and(|beat| beat.instance.as_deref() == Some(instance))
+        };
+        match event {
+            InstanceEvent::Stopped { instance } => self.declare_dead(|item| on(item, &instance)).await,
+            InstanceEvent::Warned { instance } => self.drain(|item| on(item, &instance)).await,
+        }
+    }
+
+    /// Takes from these workers what they had and removes them, whatever their heartbeats say: for those who
+    /// know sooner, such as a machine that sees its own processes.
+    pub async fn declare_dead(&self, is_dead: impl Fn(&WorkerItem) -> bool) -> Report {
+        let mut pass = self.pass(Limits::NONE);
+        pass.declare_dead(is_dead).await;
+        pass.report
+    }
+
+    async fn drain(&self, is_warned: impl Fn(&WorkerItem) -> bool) -> Report {
+        let mut pass = self.pass(Limits::NONE);
+        let items = match self.aws.workers.all().await {
+            Ok(items) => items,
+            Err(error) => {
+                pass.failed("the workers cannot be read", &error);
+                return pass.report;
+            }
+        };
+        pass.report.workers_alive = items.len();
+        for item in items.values().filter(|item| is_warned(item)) {
+            match self.aws.workers.signal(&item.worker, &Signal::Drain).await {
+                Ok(Write::Applied | Write::AlreadyApplied) => {
+                    info!(worker.id = %item.worker, "told to drain");
+                    pass.report.signals += 1;
+                }
+                // It has gone by itself.
+                Ok(Write::NotFound | Write::Fenced) => {}
+                Err(error) => pass.failed("a worker was not told to drain", &error),
+            }
+        }
+        pass.report
+    }
+
+    async fn whole_call(&self, mut pass: Pass<'_>, from_the_beginning: bool) -> Report {
+        let (mut memory, known) = match self.aws.sweep.load().await {
+            Ok(memory) => (memory, true),
+            Err(error) => {
+                pass.failed("the sweeper's memory cannot be read", &error);
+                (SweepMemory::default(), false)
+            }
+        };
+        let fleet = pass.look_at_workers(&mut memory).await;
+        pass.send_due().await;
+        if from_the_beginning {
+            // The bounded calls go on where they were.
+            Box::pin(pass.scan(None, fleet.as_ref())).await;
+        } else {
+            memory.cursor = Box::pin(pass.scan(memory.cursor.take(), fleet.as_ref())).await;
+        }
+        pass.drain_dead_letters().await;
+        // What was begun without a memory must not replace the one there is: workers would be waited for anew.
+        if known && let Err(error) = self.aws.sweep.save(&memory).await {
+            pass.failed("the sweeper's memory is not saved", &error);
+        }
+        pass.report
+    }
+
+    fn pass(&self, limits: Limits) -> Pass<'_> {
+        Pass {
+            aws: &self.aws,
+            deployment: &self.deployment,
+            dispatcher: &self.dispatcher,
+            clock: &self.clock,
+            limits,
+            consistent: false,
+            queues_lost: None::<At>,
+            report: Report::default(),
+            handled: HashSet::new(),
+            rescues_left: limits.rescues,
+        }
+    }
+}

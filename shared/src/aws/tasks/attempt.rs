@@ -1,0 +1,92 @@
+//! What a worker writes about a task that it takes or holds.
+
+use aws_sdk_dynamodb::types::ReturnValue;
+
+use super::{Answer, Claimed, TasksTable, Write};
+use crate::At;
+use crate::aws::AwsError;
+use crate::aws::expressions::{self, Leavings};
+use crate::protocol::claim::Current;
+use crate::protocol::outcome::Decision;
+use crate::task::{Attempt, Status, Task, TaskId, WorkerId};
+
+impl TasksTable {
+    /// Takes the task for `worker`, if it is still at `attempt`.
+    ///
+    /// # Errors
+    /// When the call fails. The SDK repeats a call whose answer was lost, so a refusal that shows this
+    /// worker at the next attempt is this very claim, and is won.
+    pub async fn claim(
+        &self,
+        id: &TaskId,
+        attempt: Attempt,
+        worker: &WorkerId,
+        now: At,
+    ) -> Result<Claimed, AwsError> {
+        const CALL: &str = "UpdateItem tasks (claim)";
+        let update = expressions::claim(attempt, worker, now);
+        let answer = match self.update(CALL, id.as_str(), update, ReturnValue::AllNew).await {
+            // The one operand that a record can spoil is `history`: a null, or what somebody wrote into it.
+            Err(AwsError::Refused { code, .. }) if code == "ValidationException" => {
+                let anew = expressions::claim_with_new_history(attempt, worker, now);
+                self.update(CALL, id.as_str(), anew, ReturnValue::AllNew).await?
+            }
+            answer => answer?,
+        };
+        Ok(match answer {
+            Answer::Applied(item) => match Task::from_item(item) {
+                Ok(task) => Claimed::Won(Box::new(task)),
+                Err(rejection) => Claimed::WonUnreadable(rejection),
+            },
+            Answer::Refused(None) => Claimed::Refused(Current::Missing),
+            Answer::Refused(Some(item)) => match Task::from_item(item) {
+                Ok(task)
+                    if task.status == Status::Running
+                        && task.worker_node_id.as_ref() == Some(worker)
+                        && task.attempt == attempt.next()
+                        && task.started_at == Some(now) =>
+                {
+                    Claimed::Won(Box::new(task))
+                }
+                Ok(task) => Claimed::Refused(Current::Task(Box::new(task))),
+                Err(_) => Claimed::Refused(Current::Unreadable),
+            },
+        })
+    }
+
+    /// Writes the end of an attempt that `worker` holds. `task` is the record as the claim returned it, or
+    /// newer; `by` is who ended it: the worker itself, or whoever rescues the task from it.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn end_attempt(
+        &self,
+        task: &Task,
+        worker: &WorkerId,
+        by: &str,
+        decision: &Decision,
+        left: &Leavings,
+        now: At,
+    ) -> Result<Write, AwsError> {
+        let update = expressions::end_attempt(task, worker, by, decision, left, now);
+        self.moved("UpdateItem tasks (end)", task, update, decision.event.target()).await
+    }
+
+    /// The worker has stopped the task's processes where they are.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn hold_running(&self, task: &Task, worker: &WorkerId, now: At) -> Result<Write, AwsError> {
+        let update = expressions::hold_running(task, worker, now);
+        self.moved("UpdateItem tasks (paused)", task, update, Status::Paused).await
+    }
+
+    /// The worker lets the task's processes go on.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn continue_running(&self, task: &Task, worker: &WorkerId, now: At) -> Result<Write, AwsError> {
+        let update = expressions::continue_running(task, worker, now);
+        self.moved("UpdateItem tasks (continued)", task, update, Status::Running).await
+    }
+}
