@@ -9,6 +9,10 @@ use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types as dynamo;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
+use stageline::aws::Deployment;
+use stageline::protocol::lease::Lease;
+use stageline::protocol::pools::{Pool, Pools, Queues};
+use stageline::task::TargetPattern;
 use thiserror::Error;
 
 /// How often SQS may deliver a command before it counts as a dead letter. Large on purpose: whether a task
@@ -63,6 +67,24 @@ pub struct QueueUrls {
     pub low: String,
     /// Dead letters.
     pub dead: String,
+}
+
+/// The deployment that these tables and queues are, with one pool for `targets`.
+pub fn deployment(names: &Names, urls: &QueueUrls, targets: Vec<TargetPattern>, lease: Lease) -> Deployment {
+    let queues = Queues {
+        high: urls.high.clone(),
+        normal: urls.normal.clone(),
+        low: urls.low.clone(),
+        dead: Some(urls.dead.clone()),
+    };
+    Deployment {
+        tasks_table: names.tasks.clone(),
+        stages_table: names.stages.clone(),
+        control_table: names.control.clone(),
+        pools: Pools::new([Pool { name: "default".to_owned(), targets, queues }]),
+        lease,
+        ..Deployment::with_prefix("")
+    }
 }
 
 /// A table or a queue could not be created.

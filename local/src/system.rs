@@ -10,7 +10,6 @@ use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use stageline::Clock;
 use stageline::aws::{Aws, Deployment};
 use stageline::protocol::lease::Lease;
-use stageline::protocol::pools::{Pool, Pools, Queues};
 use stageline::task::TargetPattern;
 use stageline_dispatcher::Dispatcher;
 use stageline_sweeper::{Limits, Sweeper};
@@ -23,7 +22,7 @@ use crate::pump::{
     StreamPump,
 };
 use crate::restart::{Recovered, recover};
-use crate::{LocalAws, LocalError, LocalOptions};
+use crate::{LocalAws, LocalError, LocalOptions, schema};
 
 /// The filter of the mapping in `infra/core.yaml` (a check holds the two together).
 const FILTERS: &str = include_str!("../../infra/stream-filters.json");
@@ -67,7 +66,7 @@ impl System {
     /// See [`LocalError`].
     pub async fn start(options: SystemOptions) -> Result<Self, LocalError> {
         let local = LocalAws::start(options.local).await?;
-        let deployment = deployment(&local, options.targets, options.lease);
+        let deployment = schema::deployment(local.names(), local.queues(), options.targets, options.lease);
         let config = local.sdk_config();
         let aws = Aws::new(&config, &deployment);
         let clock = Clock::system();
@@ -80,7 +79,7 @@ impl System {
         };
         let (sender, failed) = mpsc::channel(16);
         let function = Arc::new(DispatcherFunction(Arc::clone(&dispatcher)));
-        let pump = StreamPump::start(source, rules()?, function, sender).await?;
+        let pump = StreamPump::start(source, mapping_rules()?, function, sender).await?;
         // After the pump has its place in the stream: what recovery writes is dispatched like any write.
         let sweeper = Sweeper::new(aws, deployment.clone(), clock);
         let recovered = recover(&sweeper).await;
@@ -134,30 +133,11 @@ impl System {
     }
 }
 
-fn deployment(local: &LocalAws, targets: Vec<TargetPattern>, lease: Lease) -> Deployment {
-    let (names, urls) = (local.names(), local.queues());
-    let pool = Pool {
-        name: "default".to_owned(),
-        targets,
-        queues: Queues {
-            high: urls.high.clone(),
-            normal: urls.normal.clone(),
-            low: urls.low.clone(),
-            dead: Some(urls.dead.clone()),
-        },
-    };
-    Deployment {
-        tasks_table: names.tasks.clone(),
-        stages_table: names.stages.clone(),
-        control_table: names.control.clone(),
-        pools: Pools::new([pool]),
-        lease,
-        ..Deployment::with_prefix("")
-    }
-}
-
 /// The mapping's settings in `infra/core.yaml`.
-fn rules() -> Result<MappingRules, LocalError> {
+///
+/// # Errors
+/// The filter cannot be read, which a test excludes.
+pub fn mapping_rules() -> Result<MappingRules, LocalError> {
     let patterns: Vec<serde_json::Value> =
         serde_json::from_str(FILTERS).map_err(|error| LocalError::Filter(error.to_string()))?;
     let filter = patterns

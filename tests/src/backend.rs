@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use stageline::aws::Deployment;
+use stageline::protocol::lease::Lease;
 use stageline_local::pump::aws_sdk_dynamodbstreams;
 use stageline_local::{LocalAws, LocalOptions, Names, QueueUrls, schema, sdk_config};
 
@@ -85,6 +87,14 @@ impl Backend {
     /// The tables' and queues' names.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The deployment that they are.
+    ///
+    /// # Errors
+    /// Never, as the pattern of its pool is a good one.
+    pub fn deployment(&self) -> Result<Deployment> {
+        Ok(schema::deployment(&self.names, &self.queues, vec!["default/*".parse()?], Lease::default()))
     }
 
     /// The queues' URLs.

@@ -3,4 +3,6 @@
 
 pub mod backend;
 pub mod faults;
+pub mod parts;
+pub mod process;
 pub mod system;

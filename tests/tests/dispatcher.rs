@@ -19,24 +19,7 @@ struct Bench {
 impl Bench {
     async fn start() -> Result<Self> {
         let backend = Backend::start().await?;
-        let (names, urls) = (backend.names(), backend.queues());
-        let pool = Pool {
-            name: "default".to_owned(),
-            targets: vec!["default/*".parse()?],
-            queues: Queues {
-                high: urls.high.clone(),
-                normal: urls.normal.clone(),
-                low: urls.low.clone(),
-                dead: Some(urls.dead.clone()),
-            },
-        };
-        let deployment = Deployment {
-            tasks_table: names.tasks.clone(),
-            stages_table: names.stages.clone(),
-            control_table: names.control.clone(),
-            pools: Pools::new([pool]),
-            ..Deployment::with_prefix("")
-        };
+        let deployment = backend.deployment()?;
         Ok(Self { backend, deployment })
     }
 

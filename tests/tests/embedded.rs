@@ -133,7 +133,7 @@ async fn a_long_task_leaves_the_queue_once_the_registry_remembers_it() -> Result
         Ok(gone.then_some(()))
     })
     .await?;
-    assert_eq!(stack.aws.workers.registered(&worker.id).await?, std::slice::from_ref(&id));
+    assert_eq!(stack.aws.workers.registered(&worker.id).await?, [format!("{id}#1").parse()?]);
     assert_eq!(stack.aws.tasks.get(&id).await?.context("task")?.status, Status::Running);
     worker.stop.cancel();
     worker.drained().await?;

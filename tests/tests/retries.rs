@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use stageline::task::Status;
-use stageline_tests::system::{Stack, id};
+use stageline_tests::system::{Stack, eventually, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_retries_are_four_attempts_and_all_four_errors_are_in_the_history() -> Result<()> {
@@ -97,6 +98,30 @@ async fn a_soft_limit_lets_the_engine_save_its_state() -> Result<()> {
     assert_eq!(task.status, Status::TimedOut);
     assert_eq!(task.status_reason.context("reason")?.code, "SOFT_TIMED_OUT");
     assert_eq!(task.stdout.as_deref().map(str::trim), Some("saved"));
+    worker.drained().await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_runs_again_though_somebody_wrote_nonsense_into_its_history() -> Result<()> {
+    let stack = Stack::embedded().await?;
+    let worker = stack.worker(stack.worker_config(1))?;
+    let task = stack.put(&json!({"id": id("again"), "command": "true"})).await?;
+    stack.completed(&task).await?;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let edit = stack.dynamodb().update_item().table_name(&stack.deployment.tasks_table);
+    let edit = edit.key("id", text(task.as_str())).update_expression("SET history = :h, dispatchStatus = :d");
+    let edit = edit.expression_attribute_values(":h", text("gone"));
+    edit.expression_attribute_values(":d", text("PENDING")).send().await?;
+    let ends = eventually("it ends once more", || async {
+        // Until the next run begins, its record is one that cannot be read.
+        let task = stack.aws.tasks.get(&task).await.ok().flatten();
+        Ok(task.filter(|task| task.attempt.0 == 2 && task.status.is_terminal()))
+    })
+    .await?;
+    assert_eq!(ends.status, Status::Completed);
+    assert_eq!(ends.history.context("history")?[0].status, Status::Pending);
     worker.drained().await?;
     stack.shutdown().await;
     Ok(())

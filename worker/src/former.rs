@@ -60,7 +60,7 @@ pub(crate) async fn settle_former_selves(work_dir: &Path, aws: &Aws, me: &Worker
 }
 
 async fn rescue_all(aws: &Aws, former: &WorkerId, me: &WorkerId, clock: &Clock) -> Result<(), AwsError> {
-    let listed = aws.workers.registered(former).await?;
+    let listed: Vec<_> = aws.workers.registered(former).await?.into_iter().map(|listed| listed.id).collect();
     for task in aws.tasks.read(&listed).await?.values() {
         let held = matches!(task.status, Status::Running | Status::Preparing | Status::Paused);
         if held && task.worker_node_id.as_ref() == Some(former) {

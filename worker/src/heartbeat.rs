@@ -174,8 +174,8 @@ impl LeaseKeeper {
     async fn list(&self, registry: &mut Registry) {
         let worth = i64::try_from(self.lease.worth_listing().as_millis()).unwrap_or_default();
         let before = At::from_millis(self.clock.now().millis().saturating_sub(worth));
-        let tasks = self.running.older_than(before);
-        for page in registry.changed_pages(&tasks) {
+        let attempts = self.running.older_than(before);
+        for page in registry.changed_pages(&attempts) {
             let written = self.limited(self.workers.register(&self.beat.worker_id, &page)).await;
             if let Err(error) = written {
                 warn!(%error, page = page.page, "registry not written; messages stay on the queue");
@@ -183,7 +183,7 @@ impl LeaseKeeper {
             }
             registry.wrote(page);
         }
-        for handle in self.running.release(&tasks) {
+        for handle in self.running.release(&attempts) {
             self.acknowledger.delete(handle).await;
         }
     }

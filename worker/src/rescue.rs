@@ -28,7 +28,7 @@ pub(crate) async fn holder(context: &Context, worker: &WorkerId, task: &Task) ->
         return Ok(Holder::Dead);
     }
     // After the beat was read: what that beat had time to list is on the pages that are read now.
-    let lists = context.aws.workers.registered(worker).await?.contains(&task.id);
+    let lists = context.aws.workers.registered(worker).await?.contains(&task.attempt_ref());
     let beat = item.and_then(|item| item.heartbeat).map(|heartbeat| heartbeat.heartbeat_at);
     let had_time = beat.is_some_and(|beat| had_time(task.started_at, beat, context.lease));
     Ok(Holder::Alive { lists, had_time })

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stageline::At;
 use stageline::protocol::command::Command;
-use stageline::task::{Attempt, Status, Task, TaskId};
+use stageline::task::{Attempt, AttemptRef, Status, Task, TaskId};
 use tokio::sync::watch;
 
 use crate::acknowledge::Handle;
@@ -103,17 +103,24 @@ impl Running {
         self.lock().len()
     }
 
-    /// The tasks that have run since `before` or longer, in order.
-    pub fn older_than(&self, before: At) -> Vec<TaskId> {
+    /// The attempts that have run since `before` or longer, in order.
+    pub fn older_than(&self, before: At) -> Vec<AttemptRef> {
         let entries = self.lock();
-        let old = entries.iter().filter(|(_, entry)| entry.held.is_some() && entry.since <= before);
-        old.map(|(id, _)| id.clone()).collect()
+        let old = entries.iter().filter(|(_, entry)| entry.since <= before);
+        old.filter_map(|(id, entry)| Some(AttemptRef { id: id.clone(), attempt: entry.held.as_ref()?.0 }))
+            .collect()
     }
 
-    /// The messages of `listed` tasks, which the registry remembers now.
-    pub fn release(&self, listed: &[TaskId]) -> Vec<Handle> {
+    /// The messages of `listed` attempts, which the registry remembers now. A task may be at a later attempt
+    /// by now, which it does not.
+    pub fn release(&self, listed: &[AttemptRef]) -> Vec<Handle> {
         let mut entries = self.lock();
-        listed.iter().filter_map(|id| entries.get_mut(id)?.message.take()).collect()
+        let released = listed.iter().filter_map(|listed| {
+            let entry = entries.get_mut(&listed.id)?;
+            let remembered = matches!(entry.held, Some((attempt, _)) if attempt == listed.attempt);
+            if remembered { entry.message.take() } else { None }
+        });
+        released.collect()
     }
 
     /// The attempts in hand of these tasks, or of all.

@@ -64,6 +64,11 @@ impl Bench {
         child
     }
 
+    /// A command that ends when this test does, though nobody may be left to end it.
+    fn until_cleaned_up(&self) -> String {
+        format!("sh -c 'while test -d {}; do sleep 0.2; done'", self.folder.path().display())
+    }
+
     async fn submit(&self, command: &str) -> TaskId {
         let record = json!({"id": TaskId::fresh(), "command": command, "status": "PENDING"});
         let task = Task::from_json(record).unwrap();
@@ -118,7 +123,7 @@ async fn sigterm_lets_a_short_task_finish_and_hands_a_long_one_back() {
     let mut worker = bench.worker(&any).await;
     let go = bench.folder.path().join("go");
     let short = bench.submit(&format!("sh -c 'while ! test -e {}; do sleep 0.05; done'", go.display())).await;
-    let long = bench.submit("sleep 900").await;
+    let long = bench.submit(&bench.until_cleaned_up()).await;
     for id in [&short, &long] {
         bench.until(id, |task| task.status == Status::Running).await;
     }
@@ -189,11 +194,11 @@ async fn a_running_task_is_paused_continued_and_cancelled_though_no_signal_comes
     let bench = Bench::with_lease(Lease::of(Duration::from_secs(2))).await;
     let _worker = bench
         .worker(&[
-            ("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sleep"]"#),
+            ("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sh"]"#),
             ("STAGELINE_WORKER_TERM_GRACE_SECONDS", "1"),
         ])
         .await;
-    let id = bench.submit("sleep 900").await;
+    let id = bench.submit(&bench.until_cleaned_up()).await;
     bench.until(&id, |task| task.status == Status::Running).await;
     let tasks = &bench.system.aws().tasks;
     for (request, status) in [
@@ -212,9 +217,9 @@ async fn a_running_task_is_paused_continued_and_cancelled_though_no_signal_comes
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_rescues_the_tasks_of_its_killed_former_self_without_waiting_for_its_lease() {
     let bench = Bench::start().await;
-    let settings = [("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sleep"]"#)];
+    let settings = [("STAGELINE_WORKER_ALLOWED_PROGRAMS", r#"["sh"]"#)];
     let mut first = bench.worker(&settings).await;
-    let id = bench.submit("sleep 901").await;
+    let id = bench.submit(&bench.until_cleaned_up()).await;
     let lost = bench.until(&id, |task| task.status == Status::Running).await.worker_node_id.unwrap();
     let listed = async {
         while bench.system.aws().workers.registered(&lost).await.unwrap().is_empty() {

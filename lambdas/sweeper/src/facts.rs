@@ -6,7 +6,7 @@ use stageline::aws::Aws;
 use stageline::protocol::dispatch::Dispatch;
 use stageline::protocol::lease::{Holder, Lease, Turn, had_time, turn};
 use stageline::protocol::repair::{QueueView, is_message_gone};
-use stageline::task::{Task, TaskId, WorkerId};
+use stageline::task::{AttemptRef, Task, WorkerId};
 use tracing::error;
 
 use crate::fleet::Fleet;
@@ -19,7 +19,7 @@ pub(crate) struct Facts<'a> {
     lease: Lease,
     empty: HashMap<String, bool>,
     absent: HashMap<WorkerId, bool>,
-    registries: HashMap<WorkerId, Option<HashSet<TaskId>>>,
+    registries: HashMap<WorkerId, Option<HashSet<AttemptRef>>>,
     /// Calls that failed.
     pub errors: usize,
 }
@@ -89,14 +89,14 @@ impl<'a> Facts<'a> {
         let beat = fleet.item(worker).and_then(|item| item.heartbeat.as_ref()).map(|beat| beat.heartbeat_at);
         let had_time = beat.is_some_and(|beat| had_time(task.started_at, beat, self.lease));
         // Without that the registry decides nothing, and is not read.
-        let lists = had_time && self.lists(worker, &task.id).await;
+        let lists = had_time && self.lists(worker, task).await;
         turn(Holder::Alive { lists, had_time })
     }
 
-    async fn lists(&mut self, worker: &WorkerId, id: &TaskId) -> bool {
+    async fn lists(&mut self, worker: &WorkerId, task: &Task) -> bool {
         if !self.registries.contains_key(worker) {
             let registry = match self.aws.workers.registered(worker).await {
-                Ok(ids) => Some(ids.into_iter().collect()),
+                Ok(listed) => Some(listed.into_iter().collect()),
                 Err(error) => {
                     self.errors += 1;
                     error!(worker.id = %worker, %error, "the worker's registry cannot be read");
@@ -105,6 +105,7 @@ impl<'a> Facts<'a> {
             };
             self.registries.insert(worker.clone(), registry);
         }
-        self.registries.get(worker).and_then(Option::as_ref).is_none_or(|registry| registry.contains(id))
+        let registry = self.registries.get(worker).and_then(Option::as_ref);
+        registry.is_none_or(|registry| registry.contains(&task.attempt_ref()))
     }
 }

@@ -23,7 +23,8 @@ impl Pass<'_> {
     }
 
     async fn try_bury(&mut self, worker: &WorkerId) -> Result<bool, AwsError> {
-        let mut ids = self.aws.workers.registered(worker).await?;
+        let listed = self.aws.workers.registered(worker).await?;
+        let mut ids: Vec<_> = listed.into_iter().map(|listed| listed.id).collect();
         ids.sort_unstable();
         ids.dedup();
         let tasks = self.aws.tasks.read(&ids).await?;

@@ -13,7 +13,7 @@ use super::AwsError;
 use super::expressions::{self, Signal, Update};
 use super::tasks::Write;
 use crate::At;
-use crate::task::{Item, Lane, TaskId, WorkerId};
+use crate::task::{AttemptRef, Item, Lane, WorkerId};
 
 /// A worker's sign of life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,18 +70,18 @@ pub enum Beaten {
     Gone,
 }
 
-/// One page of the list of tasks that a worker runs: from the moment it is written, the queue's message
+/// One page of the list of attempts that a worker runs: from the moment it is written, the queue's message
 /// is not needed any more to remember them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryPage {
     /// The page's number, from 0.
     pub page: u32,
-    /// The tasks on it, at most [`RegistryPage::ITEMS`].
-    pub tasks: Vec<TaskId>,
+    /// The attempts on it, at most [`RegistryPage::ITEMS`].
+    pub attempts: Vec<AttemptRef>,
 }
 
 impl RegistryPage {
-    /// Tasks a page. 200 ids of 36 bytes are 8 write units.
+    /// Attempts a page. 200 ids of 36 bytes are 8 write units.
     pub const ITEMS: usize = 200;
 }
 
@@ -132,11 +132,11 @@ impl WorkersTable {
     /// # Errors
     /// When the call fails.
     pub async fn register(&self, worker: &WorkerId, page: &RegistryPage) -> Result<(), AwsError> {
-        let tasks = page.tasks.iter().map(|id| AttributeValue::S(id.to_string())).collect();
+        let attempts = page.attempts.iter().map(|listed| AttributeValue::S(listed.to_string())).collect();
         let item = Item::from([
             ("pk".to_owned(), AttributeValue::S(partition_key(shard_of(worker)))),
             ("sk".to_owned(), AttributeValue::S(format!("{worker}{REGISTRY}{:04}", page.page))),
-            ("tasks".to_owned(), AttributeValue::L(tasks)),
+            ("attempts".to_owned(), AttributeValue::L(attempts)),
         ]);
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         put.send().await.map(drop).map_err(|e| AwsError::from_sdk("PutItem control (registry)", e))
@@ -178,13 +178,13 @@ impl WorkersTable {
         Ok(output.item.and_then(worker_item))
     }
 
-    /// The tasks a worker says it runs.
+    /// The attempts a worker says it runs.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn registered(&self, worker: &WorkerId) -> Result<Vec<TaskId>, AwsError> {
+    pub async fn registered(&self, worker: &WorkerId) -> Result<Vec<AttemptRef>, AwsError> {
         let items = self.query(&partition_key(shard_of(worker)), &format!("{worker}{REGISTRY}")).await?;
-        let texts = items.iter().filter_map(|item| item.get("tasks")?.as_l().ok()).flatten();
+        let texts = items.iter().filter_map(|item| item.get("attempts")?.as_l().ok()).flatten();
         Ok(texts.filter_map(|text| text.as_s().ok()?.parse().ok()).collect())
     }
 

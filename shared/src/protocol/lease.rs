@@ -51,6 +51,12 @@ impl Lease {
         self.length * 2 / 3
     }
 
+    /// What a process has to end by itself once its worker has fenced itself: 5 s of 30. As much again is
+    /// left until others may take its task.
+    pub fn last_grace(self) -> Duration {
+        (self.length - self.fence()) / 2
+    }
+
     /// A task younger than this is not worth a registry write: most end within it.
     pub fn worth_listing(self) -> Duration {
         self.length / 30
@@ -170,7 +176,7 @@ mod tests {
     fn a_worker_that_stops_by_itself_does_so_before_others_take_its_tasks() {
         for seconds in [1, 3, 30, 600] {
             let lease = Lease::of(Duration::from_secs(seconds));
-            assert!(lease.fence() < lease.length());
+            assert!(lease.fence() + lease.last_grace() < lease.length());
             assert!(lease.idle() <= lease.fence() / 2, "a beat may fail once");
         }
     }

@@ -110,7 +110,7 @@ pub fn decide(outcome: Outcome, task: &Task, now: At) -> Decision {
             ..Decision::of(Event::Completed, None, now)
         },
         Outcome::Failed(failure) => failed(failure, task, now),
-        Outcome::TimedOut { seconds, soft } => failed(timed_out(seconds, soft), task, now),
+        Outcome::TimedOut { seconds, soft } => failed(timed_out(seconds, soft, task), task, now),
         Outcome::Interrupted => interrupted(Code::Interrupted, ErrorKind::Interrupted, task, now),
         Outcome::Lost => interrupted(Code::WorkerLost, ErrorKind::Lost, task, now),
         Outcome::Cancelled => cancellation(now),
@@ -122,16 +122,18 @@ fn cancellation(now: At) -> Decision {
     Decision::of(Event::Cancelled, Some(StatusReason::new(Code::Cancelled, "cancelled on request")), now)
 }
 
-fn timed_out(seconds: u64, soft: bool) -> Failure {
+fn timed_out(seconds: u64, soft: bool, task: &Task) -> Failure {
     let (code, message) = if soft {
         let message = format!(
             "stopped by itself after its `softTimeoutSeconds` of {seconds} s; what it saved is in its folder"
         );
         (Code::SoftTimedOut, message)
     } else {
-        let message =
-            format!("stopped after its `timeoutSeconds` of {seconds} s; raise it, or make the task smaller");
-        (Code::TimedOut, message)
+        let limit = match task.timeout_seconds {
+            Some(_) => "its `timeoutSeconds` of",
+            None => "its `softTimeoutSeconds` and the time to save its state, together",
+        };
+        (Code::TimedOut, format!("stopped after {limit} {seconds} s; raise it, or make the task smaller"))
     };
     Failure { kind: ErrorKind::TimedOut, ..Failure::fatal(code, message) }
 }

@@ -1,5 +1,6 @@
 //! What a Task record is: its attributes, their types and what is valid.
 
+mod attempt_ref;
 mod event;
 mod fields;
 mod ids;
@@ -11,6 +12,7 @@ mod status;
 mod target;
 mod validate;
 
+pub use attempt_ref::{AttemptRef, NoAttemptRef};
 pub use event::{Event, IllegalTransition};
 pub use fields::{
     Artifact, DependencyFailure, HISTORY_ITEMS, HISTORY_MESSAGE_BYTES, HistoryEntry, Input, Resources,

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{distinct, map_or_json, null_is_default};
 use super::{
-    Artifact, Attempt, DependencyFailure, DispatchStatus, ErrorDetails, HistoryEntry, Input, Priority,
-    Resources, RetryPolicy, Status, StatusReason, Target, TaskId, WorkerId,
+    Artifact, Attempt, AttemptRef, DependencyFailure, DispatchStatus, ErrorDetails, HistoryEntry, Input,
+    Priority, Resources, RetryPolicy, Status, StatusReason, Target, TaskId, WorkerId,
 };
 use crate::{At, Code, Rejection};
 
@@ -235,6 +235,11 @@ impl Task {
     /// When a value has no DynamoDB form, such as a number beyond its range.
     pub fn to_item(&self) -> Result<Item, serde_dynamo::Error> {
         serde_dynamo::to_item(self)
+    }
+
+    /// Its latest attempt.
+    pub fn attempt_ref(&self) -> AttemptRef {
+        AttemptRef { id: self.id.clone(), attempt: self.attempt }
     }
 
     /// The engine's name.

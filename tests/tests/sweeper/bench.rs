@@ -10,8 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use stageline::aws::{Aws, Beaten, Deployment, Depth, Heartbeat, Outgoing, RegistryPage, Signal};
 use stageline::protocol::command::Command;
-use stageline::protocol::pools::{Pool, Pools, Queues};
-use stageline::task::{Attempt, Item, Lane, Status, Task, TaskId, WorkerId};
+use stageline::task::{Attempt, AttemptRef, Item, Lane, Status, Task, TaskId, WorkerId};
 use stageline::{At, Clock};
 use stageline_sweeper::Sweeper;
 use stageline_tests::backend::Backend;
@@ -30,24 +29,7 @@ pub struct Bench {
 impl Bench {
     pub async fn start() -> Result<Self> {
         let backend = Backend::start().await?;
-        let (names, urls) = (backend.names(), backend.queues());
-        let pool = Pool {
-            name: "default".to_owned(),
-            targets: vec!["default/*".parse()?],
-            queues: Queues {
-                high: urls.high.clone(),
-                normal: urls.normal.clone(),
-                low: urls.low.clone(),
-                dead: Some(urls.dead.clone()),
-            },
-        };
-        let deployment = Deployment {
-            tasks_table: names.tasks.clone(),
-            stages_table: names.stages.clone(),
-            control_table: names.control.clone(),
-            pools: Pools::new([pool]),
-            ..Deployment::with_prefix("")
-        };
+        let deployment = backend.deployment()?;
         let aws = Aws::new(backend.config(), &deployment);
         let now = Arc::new(AtomicI64::new(At::parse(START).context("start")?.millis()));
         Ok(Self { backend, deployment, aws, now })
@@ -120,7 +102,9 @@ impl Bench {
     }
 
     pub async fn register(&self, worker: &WorkerId, tasks: &[TaskId]) -> Result<()> {
-        Ok(self.aws.workers.register(worker, &RegistryPage { page: 0, tasks: tasks.to_vec() }).await?)
+        let first = |id: &TaskId| AttemptRef { id: id.clone(), attempt: Attempt(1) };
+        let page = RegistryPage { page: 0, attempts: tasks.iter().map(first).collect() };
+        Ok(self.aws.workers.register(worker, &page).await?)
     }
 }
 

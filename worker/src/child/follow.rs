@@ -26,8 +26,10 @@ pub(super) enum End {
     SoftTimedOut(Duration),
     /// It was stopped at its limit.
     TimedOut(Duration),
-    /// It was stopped because its worker stops, or cannot renew its lease.
+    /// It was stopped because its worker stops.
     Interrupted,
+    /// It was stopped because its worker cannot renew its lease.
+    Fenced,
     /// It was stopped on request.
     Cancelled,
     /// It was stopped because the task is not this worker's any more.
@@ -52,7 +54,7 @@ impl Followed<'_> {
         let mut paused = false;
         let end = self.until_end(orders, &mut paused).await;
         if !matches!(end, End::Exited(_) | End::SoftTimedOut(_)) {
-            self.stop(paused).await;
+            self.stop(paused, self.grace(&end)).await;
         }
         self.tree.end().await;
         end
@@ -66,7 +68,7 @@ impl Followed<'_> {
         loop {
             match orders.latest() {
                 Order::Cancel => return End::Cancelled,
-                Order::Interrupt => return End::Interrupted,
+                Order::Interrupt => return End::Fenced,
                 Order::Abandon(why) => return End::Abandoned(why),
                 Order::Pause if !*paused => {
                     info!("paused");
@@ -105,9 +107,18 @@ impl Followed<'_> {
         }
     }
 
-    async fn stop(&mut self, paused: bool) {
-        info!(pid = self.child.id(), "stopping");
+    /// How long the process has to end by itself. When the lease is being lost, it must be gone before
+    /// others take its task.
+    fn grace(&self, end: &End) -> Duration {
         let grace = self.context.config.term_grace();
+        match end {
+            End::Fenced | End::Abandoned(_) => grace.min(self.context.lease.last_grace()),
+            _ => grace,
+        }
+    }
+
+    async fn stop(&mut self, paused: bool, grace: Duration) {
+        info!(pid = self.child.id(), ?grace, "stopping");
         self.tree.signal(Signal::SIGTERM);
         if paused {
             // A stopped process does not hear of it before it goes on.

@@ -132,7 +132,7 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
         // Whether it was done anyway, nobody can know.
         (End::SoftTimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: true },
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
-        (End::Interrupted, _) => Outcome::Interrupted,
+        (End::Interrupted | End::Fenced, _) => Outcome::Interrupted,
         (End::Cancelled, _) => Outcome::Cancelled,
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))

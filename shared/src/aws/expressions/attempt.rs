@@ -21,21 +21,9 @@ pub(super) const LEFT: [&str; 8] = [
 
 /// A worker takes the task: the attempt goes up by one, which fences whoever held it before.
 pub(in crate::aws) fn claim(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
-    let mut update = claim_without_history(attempt, worker, now);
+    let mut update = Update::default();
     // How long the history is, the claim cannot know: the writes before and after it trim.
     update.push_history(&[], entry(now, Event::Claimed.target(), worker.as_str(), None));
-    update
-}
-
-/// The claim of a record whose `history` is no list, so that nothing can be appended to it.
-pub(in crate::aws) fn claim_with_new_history(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
-    let mut update = claim_without_history(attempt, worker, now);
-    update.set_json("history", &[entry(now, Event::Claimed.target(), worker.as_str(), None)]);
-    update
-}
-
-fn claim_without_history(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
-    let mut update = Update::default();
     update
         .set("status", Event::Claimed.target().as_str())
         .set("attempt", attempt.next().0)

@@ -19,7 +19,7 @@ mod request;
 mod worker;
 
 pub use attempt::Leavings;
-pub(super) use attempt::{claim, claim_with_new_history, continue_running, end_attempt, hold_running};
+pub(super) use attempt::{claim, continue_running, end_attempt, hold_running};
 pub(super) use dispatch::{cancel, dead_letter, defer, hold, mark_queued, reject, resume, run_again};
 pub use request::Request;
 pub(super) use request::ask;
@@ -34,10 +34,22 @@ pub(super) struct Update {
     adds: Vec<String>,
     deletes: Vec<String>,
     conditions: Vec<String>,
+    appended: Option<Appended>,
     /// Placeholder → attribute name.
     pub names: HashMap<String, String>,
     /// Placeholder → value.
     pub values: HashMap<String, AttributeValue>,
+}
+
+/// Where an update appends to `history`.
+#[derive(Clone, Debug)]
+struct Appended {
+    /// The index among the sets.
+    set: usize,
+    /// The placeholder of the empty list, which only appending needs.
+    empty: String,
+    /// The placeholder of the list with the entry.
+    entry: String,
 }
 
 impl Update {
@@ -89,8 +101,20 @@ impl Update {
         let entry = serde_dynamo::to_attribute_value(vec![entry]).unwrap_or(AttributeValue::L(vec![]));
         let (name, entry) = (self.name("history"), self.value(entry));
         let empty = self.value(AttributeValue::L(vec![]));
+        let set = self.sets.len();
         self.sets.push(format!("{name} = list_append(if_not_exists({name}, {empty}), {entry})"));
+        self.appended = Some(Appended { set, empty, entry });
         self
+    }
+
+    /// The same update for a record whose `history` is no list, so that nothing can be appended to it: the
+    /// entry begins a new one. `None` when this update appends nothing.
+    pub fn with_new_history(mut self) -> Option<Self> {
+        let Appended { set, empty, entry } = self.appended.take()?;
+        self.values.remove(&empty);
+        let name = self.name("history");
+        self.sets[set] = format!("{name} = {entry}");
+        Some(self)
     }
 
     /// The same where the record is known as it lies in the table: a history that is absent may be a null,

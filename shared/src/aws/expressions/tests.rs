@@ -40,6 +40,19 @@ fn a_full_history_loses_its_oldest_entry() {
 }
 
 #[test]
+fn a_history_that_is_no_list_begins_anew_and_leaves_no_value_unused() {
+    let update = claim(Attempt(0), &"w".parse().unwrap(), At::from_millis(0));
+    assert!(update.update().contains("list_append"));
+    let values = update.values.len();
+    let anew = update.with_new_history().unwrap();
+    // DynamoDB refuses values that no expression uses.
+    assert!(!anew.update().contains("list_append") && anew.values.len() == values - 1);
+    let set = anew.sets.iter().find_map(|set| set.strip_prefix("#history = ")).unwrap();
+    assert!(anew.values.contains_key(set));
+    assert!(anew.with_new_history().is_none());
+}
+
+#[test]
 fn nothing_of_a_record_is_part_of_an_expressions_text() {
     let rejection = Rejection::new(Code::RecordMalformed, "SET x = :evil");
     let update = reject(&rejection, &serde_json::json!("= :evil"), "dispatcher", At::from_millis(0));

@@ -25,15 +25,7 @@ impl TasksTable {
     ) -> Result<Claimed, AwsError> {
         const CALL: &str = "UpdateItem tasks (claim)";
         let update = expressions::claim(attempt, worker, now);
-        let answer = match self.update(CALL, id.as_str(), update, ReturnValue::AllNew).await {
-            // The one operand that a record can spoil is `history`: a null, or what somebody wrote into it.
-            Err(AwsError::Refused { code, .. }) if code == "ValidationException" => {
-                let anew = expressions::claim_with_new_history(attempt, worker, now);
-                self.update(CALL, id.as_str(), anew, ReturnValue::AllNew).await?
-            }
-            answer => answer?,
-        };
-        Ok(match answer {
+        Ok(match self.update(CALL, id.as_str(), update, ReturnValue::AllNew).await? {
             Answer::Applied(item) => match Task::from_item(item) {
                 Ok(task) => Claimed::Won(Box::new(task)),
                 Err(rejection) => Claimed::WonUnreadable(rejection),
