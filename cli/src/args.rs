@@ -47,6 +47,8 @@ pub enum Command {
     Retry(TasksArgs),
     /// List an account's tasks, newest first.
     List(ListArgs),
+    /// Check tables, queues and workers of the system that the commands talk to; exit code 7 for a problem.
+    Doctor(DoctorArgs),
 }
 
 /// `stageline dev`.
@@ -161,6 +163,15 @@ pub struct ListArgs {
     /// How many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
+}
+
+/// `stageline doctor`.
+#[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// First look at every record and bring back what the ordinary paths missed. Waits up to one lease for a
+    /// sign of life of each worker.
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// `--retry-strategy`.

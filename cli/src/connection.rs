@@ -46,17 +46,61 @@ impl DevFile {
     }
 }
 
+/// A system, and how it was found.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its tables and queues.
+    pub aws: Aws,
+    /// What they are called, and the rules.
+    pub deployment: Deployment,
+    /// Which system it is, for people.
+    pub system: String,
+    /// Whether it is a `stageline dev`.
+    pub is_dev: bool,
+    /// The variables of the deployment that nobody has set: a default was taken for them.
+    pub missing: Vec<&'static str>,
+}
+
 /// The tables and queues to talk to.
 pub async fn connect(dir: &Path) -> Result<Aws, Failure> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let named = env("AWS_ENDPOINT_URL").is_some() || env("STAGELINE_TASKS_TABLE").is_some();
+    connection(dir).await.map(|connection| connection.aws)
+}
+
+/// The same, with all that is known of the system.
+pub async fn connection(dir: &Path) -> Result<Connection, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    let endpoint = set("AWS_ENDPOINT_URL");
+    let named = endpoint.is_some() || set("STAGELINE_TASKS_TABLE").is_some();
     if !named && let Some(file) = DevFile::read(dir)? {
+        let path = DevFile::path(dir);
         if !stageline_local::process::is_running(&file.pid.to_string()) {
-            return Err(Failure::DevNotRunning { path: DevFile::path(dir), pid: file.pid });
+            return Err(Failure::DevNotRunning { path, pid: file.pid });
         }
-        let deployment = Deployment::from_env(|name| file.environment.get(name).cloned())?;
-        return Ok(Aws::new(&stageline_local::sdk_config(&file.endpoint), &deployment));
+        let lookup = |name: &str| file.environment.get(name).cloned();
+        let deployment = Deployment::from_env(lookup)?;
+        return Ok(Connection {
+            aws: Aws::new(&stageline_local::sdk_config(&file.endpoint), &deployment),
+            deployment,
+            system: format!("the `stageline dev` of {} at {}", path.display(), file.endpoint),
+            is_dev: true,
+            missing: missing(lookup),
+        });
     }
     let deployment = Deployment::from_env(env)?;
-    Ok(Aws::new(&sdk_config().await, &deployment))
+    let config = sdk_config().await;
+    let region = config.region().map(ToString::to_string).unwrap_or_default();
+    let system = match endpoint {
+        Some(endpoint) => format!("AWS_ENDPOINT_URL {endpoint}, region {region}"),
+        None => format!("AWS, region {region}"),
+    };
+    let aws = Aws::new(&config, &deployment);
+    Ok(Connection { aws, deployment, system, is_dev: false, missing: missing(env) })
+}
+
+fn missing(lookup: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    // A deployment may well have no foreign modes, and then says so.
+    let may_be_empty = |name: &str| name == "STAGELINE_FOREIGN_DISPATCH_MODES";
+    let is_set = |name: &str| lookup(name).is_some_and(|value| !value.is_empty() || may_be_empty(name));
+    Deployment::VARIABLES.into_iter().filter(|name| !is_set(name)).collect()
 }

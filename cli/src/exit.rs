@@ -20,6 +20,8 @@ pub enum Exit {
     Aws,
     /// A port is taken, or a folder cannot be written.
     Environment,
+    /// `doctor` found a problem, or could not repair one.
+    Problem,
     /// Interrupted from the keyboard.
     Interrupted,
 }
@@ -35,6 +37,7 @@ impl Exit {
             Exit::NotFound => 4,
             Exit::Aws => 5,
             Exit::Environment => 6,
+            Exit::Problem => 7,
             Exit::Interrupted => 130,
         }
     }

@@ -78,6 +78,9 @@ pub enum Failure {
     /// The deployment's variables cannot be read.
     #[error("DEPLOYMENT_INVALID: {0}")]
     Deployment(#[from] DeploymentError),
+    /// A repair decides by every variable of the deployment.
+    #[error("DEPLOYMENT_INCOMPLETE: {} not set, and a repair decides by every one of them", are(.0))]
+    Incomplete(Vec<&'static str>),
     /// Anything else of the system.
     #[error("IO_ERROR: {what}: {source}")]
     Io {
@@ -98,6 +101,42 @@ fn local_code(error: &LocalError) -> &'static str {
     }
 }
 
+/// How a shell gets the variables of a deployment.
+pub const SET_VARIABLES: &str = "eval \"$(scripts/deploy --env)\" with the options of the deployment; for `stageline dev` unset AWS_ENDPOINT_URL in its folder";
+
+/// The next thing to type after a failed call, if there is one.
+pub fn next_after(error: &AwsError) -> Option<&'static str> {
+    Some(match error {
+        AwsError::Unreachable { .. } => {
+            "start the local system: stageline dev (or point AWS_ENDPOINT_URL at the right address)"
+        }
+        AwsError::NoCredentials { .. } => {
+            "for the system on this machine, start it in this folder first: stageline dev"
+        }
+        AwsError::Refused { code, .. } if code == "ResourceNotFoundException" => {
+            "the tables are not there: deploy with scripts/deploy, or check STAGELINE_TASKS_TABLE and the region"
+        }
+        AwsError::Refused { code, .. }
+            if code.contains("NonExistentQueue") || code == "QueueDoesNotExist" =>
+        {
+            "the queue is not there: take STAGELINE_POOLS anew from scripts/deploy --env"
+        }
+        AwsError::Refused { code, .. } if code.contains("AccessDenied") => {
+            "give the credentials the permissions of docs/operations.md, \"Permissions of clients\""
+        }
+        _ => return None,
+    })
+}
+
+/// `A`, `A and B are`.
+fn are(names: &[&str]) -> String {
+    match names {
+        [name] => format!("{name} is"),
+        [names @ .., last] => format!("{} and {last} are", names.join(", ")),
+        [] => String::new(),
+    }
+}
+
 impl Failure {
     /// The exit code.
     pub fn exit(&self) -> Exit {
@@ -109,6 +148,7 @@ impl Failure {
             Failure::Local { .. } => Exit::Environment,
             Failure::Worker(WorkerError::Aws(_)) => Exit::Aws,
             Failure::Worker(_) | Failure::Deployment(_) | Failure::DevFile { .. } => Exit::Environment,
+            Failure::Incomplete(_) => Exit::Environment,
             Failure::Io { .. } => Exit::Error,
         }
     }
@@ -126,21 +166,14 @@ impl Failure {
                 format!("end it first: stageline cancel {id}")
             }
             Failure::NotEnded { id, .. } => format!("it runs by itself: stageline watch {id}"),
-            Failure::Aws(AwsError::Unreachable { .. }) => {
-                "start the local system: stageline dev (or point AWS_ENDPOINT_URL at the right address)".to_owned()
-            }
-            Failure::Aws(AwsError::NoCredentials { .. }) => {
-                "for the system on this machine, start it in this folder first: stageline dev".to_owned()
-            }
-            Failure::Aws(AwsError::Refused { code, .. }) if code == "ResourceNotFoundException" => {
-                "the tables are not there: deploy with scripts/deploy, or check STAGELINE_TASKS_TABLE and the region"
-                    .to_owned()
-            }
+            Failure::Aws(error) => return next_after(error).map(str::to_owned),
+            Failure::Incomplete(_) => SET_VARIABLES.to_owned(),
             Failure::Local { error: LocalError::PortInUse { .. } } => {
                 "take any free port: stageline dev --port 0".to_owned()
             }
             Failure::Local { error: LocalError::DirectoryInUse { .. } } => {
-                "another `stageline dev` has it; use that one, or another folder: stageline dev --dir OTHER".to_owned()
+                "another `stageline dev` has it; use that one, or another folder: stageline dev --dir OTHER"
+                    .to_owned()
             }
             Failure::Local { error: LocalError::DirectoryNotWritable { .. } } => {
                 "use another folder: stageline dev --dir OTHER".to_owned()

@@ -2,6 +2,7 @@
 //! on conditions.
 
 pub mod backend;
+pub mod chaos;
 pub mod faults;
 pub mod parts;
 pub mod process;

@@ -116,6 +116,14 @@ impl WorkerProcess {
         Ok(self.child.kill().await?)
     }
 
+    /// Whether it has ended, by itself or by a signal.
+    ///
+    /// # Errors
+    /// The system does not tell of it.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

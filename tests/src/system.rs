@@ -1,11 +1,12 @@
 //! A whole system to test: the embedded one, or the deployed one that `STAGELINE_TEST_ENDPOINT` and the
 //! deployment's variables name, with workers of this process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use stageline::Clock;
 use stageline::aws::{Aws, Deployment};
@@ -84,27 +85,19 @@ impl Stack {
 
     /// A configuration for workers here: any program, the repository's examples as inputs.
     pub fn worker_config(&self, slots: u32) -> Config {
-        Config {
-            slots,
-            work_dir: self.folder.path().join("jobs"),
-            inputs_dir: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples"),
-            allow_any_program: true,
-            lammps_program: std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned()),
-            // An emulator may hand a message to a poll that was cut: let polls end by themselves.
-            poll_wait_seconds: if self.embedded.is_some() { 20 } else { 1 },
-            term_grace_seconds: 2,
-            drain_grace_seconds: 1,
-            ..Config::default()
-        }
+        let config = worker_config(self.folder.path(), slots);
+        // An emulator may hand a message to a poll that was cut: let polls end by themselves.
+        Config { poll_wait_seconds: if self.embedded.is_some() { 20 } else { 1 }, ..config }
     }
 
     /// Starts a worker.
     pub fn worker(&self, config: Config) -> Result<RunningWorker> {
-        let aws = Aws::new(&self.config, &self.deployment);
-        let worker = Worker::new(config, aws, &self.deployment, Clock::system(), Custody::shared()?)?;
-        let (id, drain, stop) = (worker.id().clone(), CancellationToken::new(), CancellationToken::new());
-        let done = tokio::spawn(worker.run(drain.clone(), stop.clone()));
-        Ok(RunningWorker { id, drain, stop, done })
+        self.worker_through(config, &self.config, Clock::system())
+    }
+
+    /// The same with a way to AWS of its own, such as a faulty one, and a clock of its own.
+    pub fn worker_through(&self, config: Config, sdk: &SdkConfig, clock: Clock) -> Result<RunningWorker> {
+        RunningWorker::start(config, sdk, &self.deployment, clock)
     }
 
     /// A DynamoDB client, for what a foreign client would do.
@@ -122,6 +115,14 @@ impl Stack {
             .send()
             .await?;
         record["id"].as_str().context("a record has an id")?.parse().map_err(Into::into)
+    }
+
+    /// The record as it lies in the table, every attribute of it.
+    pub async fn record(&self, id: &TaskId) -> Result<Option<Value>> {
+        let key = AttributeValue::S(id.to_string());
+        let get = self.dynamodb().get_item().table_name(&self.deployment.tasks_table).key("id", key);
+        let item = get.consistent_read(true).send().await?.item;
+        Ok(item.map(serde_dynamo::from_item).transpose()?)
     }
 
     /// Waits until the record fulfils `condition`.
@@ -162,10 +163,43 @@ impl Stack {
 }
 
 impl RunningWorker {
+    /// Starts a worker of `deployment`, of a whole system or of parts, that calls AWS through `sdk`.
+    pub fn start(config: Config, sdk: &SdkConfig, deployment: &Deployment, clock: Clock) -> Result<Self> {
+        let aws = Aws::new(sdk, deployment);
+        let worker = Worker::new(config, aws, deployment, clock, Custody::shared()?)?;
+        let (id, drain, stop) = (worker.id().clone(), CancellationToken::new(), CancellationToken::new());
+        let done = tokio::spawn(worker.run(drain.clone(), stop.clone()));
+        Ok(Self { id, drain, stop, done })
+    }
+
+    /// Waits for an end that somebody else asked it for.
+    pub async fn ended(self) -> Result<()> {
+        match tokio::time::timeout(DEADLINE, self.done).await {
+            Ok(ended) => Ok(ended??),
+            Err(_) => bail!("the worker {} does not end", self.id),
+        }
+    }
+
     /// Drains the worker and waits for its end.
     pub async fn drained(self) -> Result<()> {
         self.drain.cancel();
         Ok(self.done.await??)
+    }
+}
+
+/// A configuration for workers here: any program, the repository's examples as inputs, and a work folder
+/// below `folder`.
+pub fn worker_config(folder: &Path, slots: u32) -> Config {
+    Config {
+        slots,
+        work_dir: folder.join("jobs"),
+        inputs_dir: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples"),
+        allow_any_program: true,
+        lammps_program: std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned()),
+        poll_wait_seconds: 20,
+        term_grace_seconds: 2,
+        drain_grace_seconds: 1,
+        ..Config::default()
     }
 }
 

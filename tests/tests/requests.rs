@@ -1,7 +1,7 @@
 //! Cancel, pause and resume, asked by writing the record as any client does.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use stageline::Clock;
 use stageline::aws::{Request, Write};
@@ -49,6 +49,47 @@ async fn cancelling_a_running_task_leaves_no_process_of_it() -> Result<()> {
     assert_eq!((ended.status, ended.attempt.0), (Status::Cancelled, 1));
     assert_eq!(ended.status_reason.context("reason")?.code, "CANCELLED");
     assert!(processes(&a).is_empty() && processes(&b).is_empty());
+    worker.drained().await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_lammps_under_a_wrapper_leaves_neither() -> Result<()> {
+    let stack = Stack::embedded_with_lease(3).await?;
+    let config = stack.worker_config(1);
+    let (lammps, grace) = (config.lammps_program.clone(), config.term_grace_seconds);
+    let (jobs, input) =
+        (config.work_dir.clone(), config.inputs_dir.join("lammps/melt/in.melt").canonicalize()?);
+    let worker = stack.worker(config)?;
+    // As a child of the wrapper's, and in a session of its own, as MPI launchers start their ranks.
+    for (n, launcher) in [(0, ""), (1, "setsid ")] {
+        // Days of it; a number that no other process of the machine has.
+        let steps = 1_000_000_000 + std::process::id() * 2 + n;
+        let run = format!("{launcher}{lammps} -in {} -v cells 4 -v nsteps {steps}", input.display());
+        let task =
+            stack.put(&json!({"id": id("lammps"), "command": format!("sh -c '{run} & wait'")})).await?;
+        let log = jobs.join(task.as_str()).join("1/log.lammps");
+        eventually("LAMMPS takes steps", || async {
+            let task = stack.aws.tasks.get(&task).await?.context("task")?;
+            ensure!(!task.status.is_terminal(), "LAMMPS does not run: {task:#?}");
+            // The melt's first rows, one each hundred steps.
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            Ok(log.lines().any(|line| line.trim_start().starts_with("300 ")).then_some(()))
+        })
+        .await?;
+        let both =
+            || (processes(&format!("nsteps {steps}")).len(), processes(&format!("nsteps\0{steps}")).len());
+        assert_eq!(both(), (1, 1), "the wrapper, and LAMMPS");
+        let asked = std::time::Instant::now();
+        assert_eq!(ask(&stack, &task, Request::Cancel).await?, Write::Applied);
+        let ended = stack.ended(&task).await?;
+        let (left, took) = (both(), asked.elapsed());
+        let beat = stack.deployment.lease.busy();
+        eprintln!("{launcher}lmp: cancelled {took:?} after the request; beat {beat:?}, grace {grace} s");
+        assert_eq!((ended.status, ended.attempt.0), (Status::Cancelled, 1));
+        assert_eq!(left, (0, 0), "the wrapper, and LAMMPS");
+    }
     worker.drained().await?;
     stack.shutdown().await;
     Ok(())

@@ -109,7 +109,7 @@ impl Poller {
         };
         // How long a message is away from the queue before somebody else may try it: many times what a
         // claim takes, and the registry lists a task within a heartbeat.
-        let visibility = self.context.lease.length();
+        let visibility = self.context.lease.invisible();
         async move {
             tokio::time::sleep(pause).await;
             let received = queues.receive(&queue_url, most, wait, visibility).await;

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod dev;
+mod doctor;
 mod list;
 mod request;
 mod status;
@@ -8,7 +9,7 @@ mod submit;
 mod watch;
 
 use crate::args::{Args, Command};
-use crate::connection::connect;
+use crate::connection::{connect, connection};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use request::Wish;
@@ -26,5 +27,6 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Resume(tasks) => request::run(&connect(&dir).await?, Wish::Resume, &tasks.ids, format).await,
         Command::Retry(tasks) => request::run(&connect(&dir).await?, Wish::Retry, &tasks.ids, format).await,
         Command::List(list) => list::run(&connect(&dir).await?, &list, format).await,
+        Command::Doctor(doctor) => doctor::run(&connection(&dir).await?, doctor.repair, format).await,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use serde_json::json;
 use stageline::aws::{Aws, Retry};
 use stageline::clock::{At, Clock};
@@ -15,6 +15,7 @@ use super::status::{asked, due, read, show, stage_line};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
+use crate::progress::style;
 
 const PERIOD: Duration = Duration::from_millis(500);
 /// Failed reads in a row before watching is given up: a moment without network is no reason to.
@@ -96,12 +97,6 @@ impl Default for Bars {
     fn default() -> Self {
         Self { all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), tasks: BTreeMap::new() }
     }
-}
-
-/// Templates are constants of this file, so a broken one shows in the first test; then the default serves.
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
 const WITH_TOTAL: &str = "  {prefix:<12} {bar:28.cyan/dim} {percent:>3}%  {pos}/{len}  {msg}";

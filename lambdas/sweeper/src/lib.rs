@@ -20,6 +20,7 @@ mod sweeper;
 
 pub use event::{InstanceEvent, SweepEvent};
 pub use limits::{InvalidLimit, Limits};
+pub use pass::OnPage;
 pub use report::{Impossible, Report};
 pub use sweeper::Sweeper;
 

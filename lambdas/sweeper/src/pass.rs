@@ -32,7 +32,12 @@ pub(crate) struct Pass<'a> {
     pub handled: HashSet<String>,
     /// How many more tasks may be rescued.
     pub rescues_left: usize,
+    /// Is told what has been done after each page of the repair scan.
+    pub on_page: &'a OnPage,
 }
+
+/// Is told what has been done so far, for somebody who waits for the end.
+pub type OnPage = dyn Fn(&Report) + Send + Sync;
 
 impl Pass<'_> {
     /// Takes note of a failed part; the others go on.

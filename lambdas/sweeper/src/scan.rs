@@ -49,6 +49,7 @@ impl Pass<'_> {
             let complete = self.rescue(work.rescues).await;
             self.repair(work.repairs).await;
             self.signal(work.signals).await;
+            (self.on_page)(&self.report);
             if !complete && self.rescues_left == 0 && self.report.rescued > rescued {
                 // The next call takes the rest of this page.
                 break;

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use stageline::aws::{Aws, Deployment, Signal, SweepMemory, WorkerItem, Write};
+use stageline::protocol::lease::Observations;
 use stageline::{At, Clock};
 use stageline_dispatcher::Dispatcher;
 use tracing::{info, warn};
 
-use crate::pass::{BY, Pass};
+use crate::pass::{BY, OnPage, Pass};
 use crate::{InstanceEvent, Limits, Report, SweepEvent};
 
 /// Brings back what nobody else will.
@@ -56,6 +57,17 @@ impl Sweeper {
         pass.consistent = true;
         pass.queues_lost = assume_queues_lost.then(|| self.clock.now());
         self.whole_call(pass, true).await
+    }
+
+    /// One whole pass as [`Sweeper::sweep_all`], for somebody beside the scheduled sweeper: `observations` are
+    /// the caller's own, begun a lease ago where a silent worker is to count as dead. The sweeper's memory is
+    /// neither read nor written, since another machine's clock wrote the times in it. `on_page` is told what has
+    /// been done after each page of the repair scan.
+    pub async fn repair_all(&self, observations: Observations, on_page: &OnPage) -> Report {
+        let mut pass = Pass { consistent: true, on_page, ..self.pass(Limits::NONE) };
+        let mut memory = SweepMemory { observations, cursor: None };
+        Self::all_parts(&mut pass, &mut memory, true).await;
+        pass.report
     }
 
     /// Something happened to an instance: one that has stopped has dead workers, and one that is about to
@@ -110,7 +122,16 @@ impl Sweeper {
                 (SweepMemory::default(), false)
             }
         };
-        let fleet = pass.look_at_workers(&mut memory).await;
+        Self::all_parts(&mut pass, &mut memory, from_the_beginning).await;
+        // What was begun without a memory must not replace the one there is: workers would be waited for anew.
+        if known && let Err(error) = self.aws.sweep.save(&memory).await {
+            pass.failed("the sweeper's memory is not saved", &error);
+        }
+        pass.report
+    }
+
+    async fn all_parts(pass: &mut Pass<'_>, memory: &mut SweepMemory, from_the_beginning: bool) {
+        let fleet = pass.look_at_workers(memory).await;
         pass.send_due().await;
         if from_the_beginning {
             // The bounded calls go on where they were.
@@ -119,11 +140,6 @@ impl Sweeper {
             memory.cursor = Box::pin(pass.scan(memory.cursor.take(), fleet.as_ref())).await;
         }
         pass.drain_dead_letters().await;
-        // What was begun without a memory must not replace the one there is: workers would be waited for anew.
-        if known && let Err(error) = self.aws.sweep.save(&memory).await {
-            pass.failed("the sweeper's memory is not saved", &error);
-        }
-        pass.report
     }
 
     fn pass(&self, limits: Limits) -> Pass<'_> {
@@ -138,6 +154,9 @@ impl Sweeper {
             report: Report::default(),
             handled: HashSet::new(),
             rescues_left: limits.rescues,
+            on_page: &unwatched,
         }
     }
 }
+
+fn unwatched(_: &Report) {}

@@ -30,9 +30,16 @@ impl Lease {
         Self { length: length.max(Duration::from_secs(1)) }
     }
 
-    /// No beat for this long is death; also how long a message stays invisible to others.
+    /// No beat for this long is death.
     pub fn length(self) -> Duration {
         self.length
+    }
+
+    /// How long a received message stays invisible to others, a whole number of seconds if the lease is: a
+    /// little longer than a lease, so that who looks at a silent worker when the message comes, and again when
+    /// it comes back, has seen the same beat for a lease.
+    pub fn invisible(self) -> Duration {
+        self.length + Duration::from_secs(1)
     }
 
     /// Between the beats of a worker that runs tasks: 3 s of 30.

@@ -3,9 +3,11 @@
 
 use stageline::task::{Event, Status};
 
-use super::decisions::{self, Repair};
-use super::state::{Fault, Hand, Life, Message, Phase, Sending, State, TASKS, WORKERS, Wish};
-use super::work::Work;
+use super::budget::Fault;
+use super::decisions::{self, End, Repair};
+use super::merge::merged;
+use super::state::{Life, Message, Registry, Sending, State, TASKS, WORKERS, Wish, Worker};
+use super::work::{self, Work};
 use super::writes::Condition;
 use super::{Mutation, Protocol};
 
@@ -21,7 +23,7 @@ pub enum Action {
     DropRecord(Wish),
     /// The last dependency is done (a stub of the dependency protocol).
     Release(u8),
-    Worker(u8, Work),
+    Work(u8, Work),
     /// A worker takes a message from the queue.
     Receive(u8, Message),
     /// A message's visibility runs out.
@@ -38,6 +40,8 @@ pub enum Action {
     /// A task is taken from a living worker that did not list it in time.
     TakeFromSlow(u8),
     AskToCancel(u8),
+    /// A write that its worker had given up comes to the table.
+    Arrive,
 }
 
 impl Action {
@@ -50,7 +54,7 @@ impl Action {
             Action::Duplicate(_) => Some(Fault::Duplicate),
             Action::TakeFromSlow(_) => Some(Fault::Slow),
             Action::AskToCancel(_) => Some(Fault::Cancel),
-            Action::Worker(_, work) => work.fault(),
+            Action::Work(_, work) => work.fault(),
             _ => None,
         }
     }
@@ -60,13 +64,14 @@ impl Action {
 pub fn possible(protocol: &Protocol, state: &State) -> Vec<Action> {
     let mut actions = Vec::new();
     for worker in 0..WORKERS {
-        let free = state.worker(worker).hands.len() < protocol.slots;
         // One that lost its item learns so at its next beat. What it has received by then it may still claim.
-        if state.worker(worker).life == Life::Beating && state.worker(worker).item && free {
-            let visible = state.queue.iter().filter(|m| m.taker.is_none());
+        let Worker { life, item, hands, .. } = state.worker(worker);
+        if *life == Life::Beating && *item {
+            let free = |task: u8| hands.len() < protocol.slots || hands.iter().any(|hand| hand.task == task);
+            let visible = state.queue.iter().filter(|m| m.taker.is_none() && free(m.task));
             actions.extend(visible.map(|m| Action::Receive(worker, *m)));
         }
-        actions.extend(Work::possible(state.worker(worker)).into_iter().map(|w| Action::Worker(worker, w)));
+        actions.extend(Work::possible(state.worker(worker)).into_iter().map(|w| Action::Work(worker, w)));
         if state.swept.is_none() && state.worker(worker).item && state.worker(worker).life != Life::Beating {
             actions.push(Action::Sweep(worker));
         }
@@ -90,18 +95,23 @@ pub fn possible(protocol: &Protocol, state: &State) -> Vec<Action> {
     if let Some((worker, _)) = state.swept {
         actions.push(Action::Remove(worker));
     }
+    if state.late.is_some() {
+        actions.push(Action::Arrive);
+    }
     for task in 0..TASKS {
         actions.extend([Action::AskToCancel(task), Action::TakeFromSlow(task)]);
         if protocol.repair {
             actions.push(Action::Repair(task));
         }
     }
-    actions.push(Action::Release(1));
+    if state.task(1).status == Status::Waiting {
+        actions.push(Action::Release(1));
+    }
     actions.retain(|action| action.fault().is_none_or(|fault| state.budget.allows(fault)));
     actions
 }
 
-/// Carries out a step; `None` when it changes nothing.
+/// Carries out a step, and what follows from it unseen; `None` when it changes nothing.
 pub fn take(protocol: &Protocol, before: &State, action: Action) -> Option<State> {
     let mut state = before.clone();
     match action {
@@ -126,13 +136,8 @@ pub fn take(protocol: &Protocol, before: &State, action: Action) -> Option<State
                 state.write(task, Event::Released, Condition::default(), |_| ());
             }
         }
-        Action::Worker(worker, work) => work.take(protocol, &mut state, worker),
-        Action::Receive(worker, message) => {
-            state.hand_over(message, Some(worker));
-            let Message { task, attempt, .. } = message;
-            let hand = Hand { task, command: attempt, attempt, phase: Phase::Received, message: true };
-            state.worker_mut(worker).hands.push(hand);
-        }
+        Action::Work(worker, work) => work.take(protocol, &mut state, worker),
+        Action::Receive(worker, message) => work::receive(protocol, &mut state, worker, message),
         Action::Reappear(message) => state.hand_over(message, None),
         Action::Lose(message) => state.delete(message),
         Action::Purge => state.queue.clear(),
@@ -140,20 +145,30 @@ pub fn take(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::Sweep(worker) => state.swept = Some((worker, state.worker(worker).registry)),
         Action::Remove(worker) => remove(&mut state, worker),
         Action::Repair(task) => repair(protocol, &mut state, task),
-        Action::TakeFromSlow(task) => take_from_slow(&mut state, task),
+        Action::TakeFromSlow(task) => take_from_slow(protocol, &mut state, task),
         Action::AskToCancel(task) => state.ask_to_cancel(task),
+        Action::Arrive => arrive(protocol, &mut state),
     }
     if state == *before {
         return None;
     }
     if let Some(fault) = action.fault() {
+        // Before the merging, which depends on what can still go wrong.
         state.budget.spend(fault);
     }
+    let budget = state.budget;
+    let mut state = merged(protocol, state);
+    // A fault without a consequence is no step either.
+    state.budget = before.budget;
+    if state == *before {
+        return None;
+    }
+    state.budget = budget;
     Some(state)
 }
 
 /// The dispatcher's part, which the repair scan uses too.
-fn carry_out(protocol: &Protocol, state: &mut State, wish: Wish) {
+pub fn carry_out(protocol: &Protocol, state: &mut State, wish: Wish) {
     match wish {
         Wish::Send(sending) if protocol.mutation == Some(Mutation::MarkedBeforeSent) => {
             if mark(state, sending) {
@@ -171,7 +186,7 @@ fn carry_out(protocol: &Protocol, state: &mut State, wish: Wish) {
     }
 }
 
-fn mark(state: &mut State, sending: Sending) -> bool {
+pub fn mark(state: &mut State, sending: Sending) -> bool {
     let event = if sending.again { Event::SentAgain } else { Event::Sent };
     let condition = Condition { attempt: Some(sending.attempt), ..Condition::default() };
     state.write(sending.task, event, condition, |_| ())
@@ -179,11 +194,12 @@ fn mark(state: &mut State, sending: Sending) -> bool {
 
 fn remove(state: &mut State, worker: u8) {
     let Some((_, registry)) = state.swept.take() else { return };
-    for task in (0..TASKS).filter(|task| registry & (1 << task) != 0) {
+    // Whatever attempt is listed: the worker is dead.
+    for task in (0..TASKS).filter(|task| registry[*task as usize].is_some()) {
         state.rescue(task, worker);
     }
     let worker = state.worker_mut(worker);
-    (worker.item, worker.registry) = (false, 0);
+    (worker.item, worker.registry) = (false, Registry::default());
 }
 
 fn repair(protocol: &Protocol, state: &mut State, task: u8) {
@@ -191,7 +207,7 @@ fn repair(protocol: &Protocol, state: &mut State, task: u8) {
     // duplicate, which is a fault of its own here.
     let on_its_way =
         state.stream.iter().any(|w| w.task() == task) || state.halfway.iter().any(|s| s.task == task);
-    match decisions::repair(state, task) {
+    match decisions::repair(protocol, state, task) {
         Repair::Overdue(wish) if !on_its_way => carry_out(protocol, state, wish),
         Repair::SendAgain(sending) if !on_its_way => carry_out(protocol, state, Wish::Send(sending)),
         Repair::Nothing | Repair::Overdue(_) | Repair::SendAgain(_) => {}
@@ -203,12 +219,19 @@ fn repair(protocol: &Protocol, state: &mut State, task: u8) {
     }
 }
 
-fn take_from_slow(state: &mut State, task: u8) {
+pub fn arrive(protocol: &Protocol, state: &mut State) {
+    if let Some((worker, hand)) = state.late.take() {
+        // Nobody hears the answer; what counts is what the table did.
+        let _unheard = state.end_attempt(hand, worker, End::Succeeded, protocol.mutation);
+    }
+}
+
+fn take_from_slow(protocol: &Protocol, state: &mut State, task: u8) {
     let record = *state.task(task);
     let Some(worker) = record.worker.filter(|_| record.status == Status::Running) else { return };
     let holder = state.worker(worker);
-    if holder.item && holder.life == Life::Beating && !holder.lists(task) && holder.runs(task, record.attempt)
-    {
+    let lists = protocol.lists(holder, task, record.attempt);
+    if holder.item && holder.life == Life::Beating && !lists && holder.runs(task, record.attempt) {
         state.rescue(task, worker);
     }
 }

@@ -18,6 +18,8 @@ use stageline::protocol::review::{InHand, Review, review};
 use stageline::task::{Attempt, Event, RetryPolicy, RetryStrategy, Task, WorkerId};
 use stageline::{At, Code};
 
+use super::Protocol;
+use super::packed::Mixing;
 use super::state::{Hand, Life, Record, Sending, State, WORKERS, Wish};
 
 static POOLS: LazyLock<Pools> = LazyLock::new(|| {
@@ -67,8 +69,10 @@ fn image(number: u8, record: &Record) -> Value {
     serde_json::to_value(task(number, record)).unwrap()
 }
 
+type Answers<Q, A> = HashMap<Q, A, Mixing>;
+
 fn remembered<Q: Hash + Eq, A: Clone>(
-    answers: &RefCell<HashMap<Q, A>>,
+    answers: &RefCell<Answers<Q, A>>,
     question: Q,
     ask: impl FnOnce(&Q) -> A,
 ) -> A {
@@ -99,12 +103,18 @@ fn attempt(task: &Task) -> u8 {
     u8::try_from(task.attempt.0).unwrap()
 }
 
+/// A record without the onlooker's part, which must not make a question of its own.
+fn plain(record: Record) -> Record {
+    Record { holder: None, completed_by: None, ..record }
+}
+
 /// What the dispatcher will do about a change; `None` as the old image is an insert.
 pub fn on_change(number: u8, old: Option<Record>, new: Record) -> Option<Wish> {
     type Change = (u8, Option<Record>, Record);
-    thread_local!(static ANSWERS: RefCell<HashMap<Change, Option<Wish>>> = RefCell::default());
+    thread_local!(static ANSWERS: RefCell<Answers<Change, Option<Wish>>> = RefCell::default());
+    let question = (number, old.map(plain), plain(new));
     ANSWERS.with(|answers| {
-        remembered(answers, (number, old, new), |(number, old, new)| {
+        remembered(answers, question, |(number, old, new)| {
             let old = old.map(|old| image(*number, &old));
             let cause = old.as_ref().map_or(Cause::Insert, |old| Cause::Modify { old });
             wish_of(*number, triage(&key(*number), image(*number, new), cause, rules(), now()))
@@ -122,10 +132,10 @@ pub enum Repair {
 }
 
 /// Looks at a record as the repair scan does.
-pub fn repair(state: &State, number: u8) -> Repair {
+pub fn repair(protocol: &Protocol, state: &State, number: u8) -> Repair {
     let items: u8 = (0..WORKERS).filter(|w| state.worker(*w).item).fold(0, |bits, w| bits | 1 << w);
-    let record = *state.task(number);
-    thread_local!(static ANSWERS: RefCell<HashMap<(u8, Record, u8), Finding>> = RefCell::default());
+    let record = plain(*state.task(number));
+    thread_local!(static ANSWERS: RefCell<Answers<(u8, Record, u8), Finding>> = RefCell::default());
     let finding = ANSWERS.with(|answers| {
         remembered(answers, (number, record, items), |(number, record, items)| {
             let with_item = (0..WORKERS).filter(|w| items & (1 << w) != 0);
@@ -146,7 +156,7 @@ pub fn repair(state: &State, number: u8) -> Repair {
             if gone { Repair::SendAgain(sending(number, &dispatch.task)) } else { Repair::Nothing }
         }
         Finding::UnderNobody(..) => Repair::Rescue,
-        Finding::Held(_, holder) => match turn_with(state, number, worker_of(&holder)) {
+        Finding::Held(_, holder) => match turn_with(protocol, state, number, worker_of(&holder)) {
             Turn::Rescue => Repair::Rescue,
             Turn::Remembered | Turn::Unsure => Repair::Nothing,
         },
@@ -155,15 +165,15 @@ pub fn repair(state: &State, number: u8) -> Repair {
 }
 
 /// Whose turn it is with a task that the record gives to `worker`.
-pub fn turn_with(state: &State, task: u8, worker: u8) -> Turn {
-    let holder = state.worker(worker);
+pub fn turn_with(protocol: &Protocol, state: &State, task: u8, worker: u8) -> Turn {
+    let (holder, attempt) = (state.worker(worker), state.task(task).attempt);
     turn(match (holder.item, holder.life) {
         (false, _) => Holder::Gone,
         (true, Life::Silent | Life::Dead) => Holder::Dead,
         // A worker that runs the task lists it in time, unless it is slow, which is a fault of its own.
         (true, Life::Beating) => Holder::Alive {
-            lists: holder.lists(task),
-            had_time: !holder.runs(task, state.task(task).attempt),
+            lists: protocol.lists(holder, task, attempt),
+            had_time: !holder.runs(task, attempt),
         },
     })
 }
@@ -179,14 +189,21 @@ pub enum AfterRefusal {
 
 /// Decides about a refused claim.
 pub fn after_refusal(record: &Record, hand: Hand, me: u8) -> AfterRefusal {
-    let current = Current::Task(Box::new(task(hand.task, record)));
-    match refused(&current, Attempt(u32::from(hand.attempt)), &worker_id(me), now()) {
-        Refused::Delete(_) => AfterRefusal::Delete,
-        Refused::Leave(_) => AfterRefusal::Leave,
-        Refused::Adopt => AfterRefusal::Adopt,
-        Refused::RunsUnder(worker) => AfterRefusal::RunsUnder(worker_of(&worker)),
-        Refused::Later(_) => panic!("nothing in the model waits for its time"),
-    }
+    type Claim = (u8, u8, u8, Record);
+    thread_local!(static ANSWERS: RefCell<Answers<Claim, AfterRefusal>> = RefCell::default());
+    let question = (me, hand.task, hand.attempt, plain(*record));
+    ANSWERS.with(|answers| {
+        remembered(answers, question, |(me, number, attempt, record)| {
+            let current = Current::Task(Box::new(task(*number, record)));
+            match refused(&current, Attempt(u32::from(*attempt)), &worker_id(*me), now()) {
+                Refused::Delete(_) => AfterRefusal::Delete,
+                Refused::Leave(_) => AfterRefusal::Leave,
+                Refused::Adopt => AfterRefusal::Adopt,
+                Refused::RunsUnder(worker) => AfterRefusal::RunsUnder(worker_of(&worker)),
+                Refused::Later(_) => panic!("nothing in the model waits for its time"),
+            }
+        })
+    })
 }
 
 /// How an attempt ends.
@@ -202,9 +219,9 @@ pub enum End {
 /// The event that is written about the end of an attempt, and the failures that it leaves on the record.
 pub fn on_end(number: u8, record: Record, end: End) -> (Event, u8) {
     type Ended = (u8, Record, End);
-    thread_local!(static ANSWERS: RefCell<HashMap<Ended, (Event, u8)>> = RefCell::default());
+    thread_local!(static ANSWERS: RefCell<Answers<Ended, (Event, u8)>> = RefCell::default());
     ANSWERS.with(|answers| {
-        remembered(answers, (number, record, end), |(number, record, end)| {
+        remembered(answers, (number, plain(record), end), |(number, record, end)| {
             let outcome = match end {
                 End::Succeeded => Outcome::Succeeded { result: Value::Null },
                 End::Failed => Outcome::Failed(Failure::of_the_worker(Code::WorkerFault.as_str())),
@@ -221,7 +238,14 @@ pub fn on_end(number: u8, record: Record, end: End) -> (Event, u8) {
 
 /// What a worker does with a task in its hands when it looks at the record again.
 pub fn on_look(record: &Record, hand: Hand, me: u8) -> Review {
-    let worker = worker_id(me);
-    let in_hand = InHand { worker: &worker, attempt: Attempt(u32::from(hand.attempt)), paused: false };
-    review(in_hand, Some(&task(hand.task, record)))
+    type Look = (u8, u8, u8, Record);
+    thread_local!(static ANSWERS: RefCell<Answers<Look, Review>> = RefCell::default());
+    let question = (me, hand.task, hand.attempt, plain(*record));
+    ANSWERS.with(|answers| {
+        remembered(answers, question, |(me, number, attempt, record)| {
+            let worker = worker_id(*me);
+            let in_hand = InHand { worker: &worker, attempt: Attempt(u32::from(*attempt)), paused: false };
+            review(in_hand, Some(&task(*number, record)))
+        })
+    })
 }

@@ -3,8 +3,12 @@
 //! states can be visited. `docs/model.md` says what is checked and what is not.
 
 pub mod actions;
+pub mod budget;
 pub mod check;
+pub mod comparison;
 pub mod decisions;
+pub mod merge;
+pub mod packed;
 pub mod recovery;
 pub mod state;
 pub mod work;
@@ -16,14 +20,21 @@ use stageline::task::Status;
 use stateright::{Model, Property};
 
 use actions::Action;
+use budget::Budget;
 use recovery::Recoverable;
-use state::{Budget, Life, Record, State, Worker};
+use state::{Life, Record, Registry, Seen, State, Worker};
 
 /// A change of the protocol that must not survive the checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// The end of an attempt is written whatever attempt the record is at.
+    AttemptNotInCondition,
+    /// That, and what a refusal means is judged without the attempt too.
     AttemptNotChecked,
+    /// The end of an attempt is written whoever has the task, in whatever attempt.
+    OnlyTheStateChecked,
+    /// A registry lists tasks, whatever their attempt.
+    ListedWithoutAttempt,
     /// A message is deleted at the claim, before the registry lists the task.
     DeletedAtTheClaim,
     /// A task is marked QUEUED before its command is sent.
@@ -43,6 +54,10 @@ pub struct Protocol {
     pub repair: bool,
     pub budget: Budget,
     pub mutation: Option<Mutation>,
+    /// Whether states that differ in nothing that matters are one.
+    pub merge: bool,
+    /// The only property that is looked at, if not all are.
+    pub only: Option<&'static str>,
     /// Whether a violation has been found. The checker keeps the last one it meets; the first is shorter.
     pub violated: AtomicBool,
     /// What is known of the way back from each state.
@@ -61,8 +76,19 @@ impl Protocol {
             repair: true,
             budget,
             mutation: None,
+            merge: true,
+            only: None,
             violated: AtomicBool::new(false),
             recoverable,
+        }
+    }
+
+    /// Whether a worker's registry remembers this attempt.
+    pub fn lists(&self, worker: &Worker, task: u8, attempt: u8) -> bool {
+        let listed = worker.registry[task as usize];
+        match self.mutation {
+            Some(Mutation::ListedWithoutAttempt) => listed.is_some(),
+            _ => listed == Some(attempt),
         }
     }
 
@@ -80,7 +106,7 @@ impl Model for Protocol {
         let worker = |index: u8| {
             let there = index < self.workers;
             let life = if there { Life::Beating } else { Life::Dead };
-            Worker { life, item: there, registry: 0, hands: Vec::new() }
+            Worker { life, item: there, registry: Registry::default(), hands: Vec::new() }
         };
         let mut state = State {
             tasks: self.tasks.map(Record::new),
@@ -89,8 +115,9 @@ impl Model for Protocol {
             halfway: Vec::new(),
             queue: Vec::new(),
             swept: None,
+            late: None,
             budget: self.budget,
-            fence_broken: false,
+            seen: Seen::default(),
         };
         for task in 0..state::TASKS {
             let record = *state.task(task);
@@ -98,7 +125,7 @@ impl Model for Protocol {
                 state.wish(wish);
             }
         }
-        vec![state]
+        vec![merge::merged(self, state)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -110,29 +137,32 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("a task is completed at most once", |model: &Protocol, state: &State| {
-                model.keeps(state.tasks.iter().all(|task| task.completions <= 1))
+        let all = [
+            Property::always(ONCE, |model: &Protocol, state: &State| {
+                model.keeps(!state.seen.completed_twice)
             }),
-            Property::always(FENCED, |model: &Protocol, state: &State| model.keeps(!state.fence_broken)),
-            Property::always("an ended task stays as it ended", |model: &Protocol, state: &State| {
-                let stays = |task: &Record| task.ended.is_none_or(|ended| task.status == ended);
-                model.keeps(state.tasks.iter().all(stays))
+            Property::always(FENCED, |model: &Protocol, state: &State| model.keeps(!state.seen.fence_broken)),
+            Property::always(STAYS_ENDED, |model: &Protocol, state: &State| {
+                model.keeps(!state.seen.ended_twice)
             }),
-            Property::always(
-                "a task cancelled before its first claim never runs",
-                |model: &Protocol, state: &State| {
-                    model.keeps(state.tasks.iter().all(|task| !task.cancelled_first || task.attempt == 0))
-                },
-            ),
+            Property::always(NOT_STARTED, |model: &Protocol, state: &State| {
+                model.keeps(!state.seen.started_although_cancelled)
+            }),
             Property::always(CAN_END, |model: &Protocol, state: &State| {
                 model.keeps(recovery::can_end(model, state))
             }),
-        ]
+        ];
+        all.into_iter().filter(|property| self.only.is_none_or(|only| only == property.name)).collect()
     }
 }
 
+/// Safety: one effective completion.
+pub const ONCE: &str = "of a task's executions at most one is told that it has completed it";
 /// Safety: who was fenced stays fenced.
 pub const FENCED: &str = "a holder that lost its task changes nothing";
+/// Safety: terminal stays terminal.
+pub const STAYS_ENDED: &str = "an ended task stays as it ended";
+/// Safety: nothing begins that nobody wants.
+pub const NOT_STARTED: &str = "a task whose end was asked for is not started any more";
 /// Liveness: once faults stop, every task can still reach its end.
 pub const CAN_END: &str = "without further faults every task can end";

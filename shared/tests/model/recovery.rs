@@ -5,25 +5,27 @@
 //! reached on such a path is such a state again, whoever takes every step that stays possible cannot miss
 //! the end for ever.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use super::actions::Action;
-use super::state::{Budget, State};
+use super::budget::Budget;
+use super::merge::merged;
+use super::packed::Mixing;
+use super::state::State;
 use super::work::Work;
 use super::{Protocol, actions};
 
 /// The states, without their budget, from which the end is known to be in reach.
 #[derive(Debug, Default)]
 pub struct Recoverable {
-    hasher: RandomState,
-    known: Mutex<HashSet<u64>>,
+    known: Mutex<HashSet<u64, Mixing>>,
 }
 
 impl Recoverable {
     fn key(&self, state: &State) -> u64 {
-        self.hasher.hash_one(state)
+        Mixing::default().hash_one(state)
     }
 
     fn knows(&self, key: u64) -> bool {
@@ -39,37 +41,48 @@ impl Recoverable {
 /// meets a state from which that is known, and remembers the path.
 pub fn can_end(protocol: &Protocol, state: &State) -> bool {
     let known = &protocol.recoverable;
-    let start = State { budget: Budget::default(), ..state.clone() };
+    let mut start = state.clone();
+    if start.budget != Budget::default() {
+        start.budget = Budget::default();
+        start = merged(protocol, start);
+    }
     let first = known.key(&start);
-    if known.knows(first) {
+    if start.all_ended() || known.knows(first) {
         return true;
     }
-    let mut came_from = HashMap::from([(first, first)]);
-    let mut open = vec![(first, start)];
-    while let Some((key, state)) = open.pop() {
-        if state.all_ended() || known.knows(key) {
-            let mut path = vec![key];
-            let mut at = key;
-            while at != first {
-                at = came_from[&at];
-                path.push(at);
-            }
-            known.learn(path);
+    let mut seen = HashSet::<u64, Mixing>::from_iter([first]);
+    let mut path = vec![Place::at(protocol, first, start)];
+    while let Some(place) = path.last_mut() {
+        let Some(action) = place.untried.pop() else {
+            path.pop();
+            continue;
+        };
+        let Some(next) = actions::take(protocol, &place.state, action) else { continue };
+        let key = known.key(&next);
+        if next.all_ended() || known.knows(key) {
+            known.learn(path.iter().map(|place| place.key).chain([key]));
             return true;
         }
-        let mut tries = actions::possible(protocol, &state);
-        // The last one is followed first: straight to the end where that is possible.
-        tries.sort_by_key(|action| directness(*action));
-        for action in tries {
-            let Some(next) = actions::take(protocol, &state, action) else { continue };
-            let next_key = known.key(&next);
-            if let std::collections::hash_map::Entry::Vacant(entry) = came_from.entry(next_key) {
-                entry.insert(key);
-                open.push((next_key, next));
-            }
+        if seen.insert(key) {
+            path.push(Place::at(protocol, key, next));
         }
     }
     false
+}
+
+/// A state on the path, with the steps that were not tried from it; the most direct one is the last.
+struct Place {
+    key: u64,
+    state: State,
+    untried: Vec<Action>,
+}
+
+impl Place {
+    fn at(protocol: &Protocol, key: u64, state: State) -> Self {
+        let mut untried = actions::possible(protocol, &state);
+        untried.sort_by_key(|action| directness(*action));
+        Self { key, state, untried }
+    }
 }
 
 /// How likely a step leads on rather than around.
@@ -77,8 +90,8 @@ fn directness(action: Action) -> u8 {
     match action {
         Action::Reappear(_) => 0,
         Action::Repair(_) | Action::Sweep(_) | Action::Remove(_) => 1,
-        Action::Worker(_, Work::Look(_) | Work::List) => 2,
-        Action::Worker(_, Work::Succeed(_)) => 4,
+        Action::Work(_, Work::Look(_) | Work::List) => 2,
+        Action::Work(_, Work::Succeed(_)) => 4,
         _ => 3,
     }
 }

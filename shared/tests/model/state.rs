@@ -2,13 +2,16 @@
 
 use stageline::task::Status;
 
+use super::budget::Budget;
+use super::packed::{Packed, number, pack};
+
 /// The number of tasks.
 pub const TASKS: u8 = 2;
 /// The number of workers.
 pub const WORKERS: u8 = 2;
 
 /// One record of the `tasks` table, with what only an onlooker can know of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub status: Status,
     pub attempt: u8,
@@ -17,12 +20,8 @@ pub struct Record {
     pub failures: u8,
     /// Onlooker: the worker and the attempt that the latest claim gave the task to, until it is taken away.
     pub holder: Option<(u8, u8)>,
-    /// Onlooker: how many completions were written.
-    pub completions: u8,
-    /// Onlooker: its end was asked for before any claim.
-    pub cancelled_first: bool,
-    /// Onlooker: the first terminal state it had.
-    pub ended: Option<Status>,
+    /// Onlooker: the execution that was told first that the task is complete, and by itself.
+    pub completed_by: Option<(u8, u8)>,
 }
 
 impl Record {
@@ -35,10 +34,17 @@ impl Record {
             cancel: false,
             failures: 0,
             holder: None,
-            completions: 0,
-            cancelled_first: false,
-            ended: None,
+            completed_by: None,
         }
+    }
+}
+
+impl Packed for Record {
+    fn packed(&self) -> u64 {
+        let execution = |of: Option<(u8, u8)>| of.map_or(0, |(worker, attempt)| pack(&[worker + 1, attempt]));
+        let fields =
+            [self.status as u8, self.attempt, number(self.worker), self.cancel.into(), self.failures];
+        pack(&fields) << 16 | execution(self.holder) << 8 | execution(self.completed_by)
     }
 }
 
@@ -67,7 +73,7 @@ pub struct Sending {
 }
 
 /// A message on the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     pub task: u8,
     pub attempt: u8,
@@ -75,8 +81,14 @@ pub struct Message {
     pub taker: Option<u8>,
 }
 
+impl Packed for Message {
+    fn packed(&self) -> u64 {
+        pack(&[self.task, self.attempt, number(self.taker)])
+    }
+}
+
 /// How a worker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Life {
     Beating,
     /// Stopped in its tracks for longer than a lease; it may go on and then knows nothing of it.
@@ -85,15 +97,14 @@ pub enum Life {
 }
 
 /// How far a worker is with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     Received,
     Running,
-    Ended,
 }
 
 /// A message in a worker's hands, and the attempt that came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hand {
     pub task: u8,
     /// The attempt that the command names.
@@ -105,88 +116,62 @@ pub struct Hand {
     pub message: bool,
 }
 
+impl Packed for Hand {
+    fn packed(&self) -> u64 {
+        pack(&[self.task, self.command, self.attempt, self.phase as u8, self.message.into()])
+    }
+}
+
+impl Hand {
+    /// The message that it is of, as long as it is invisible to all but `taker`.
+    pub fn message_of(self, taker: u8) -> Message {
+        Message { task: self.task, attempt: self.command, taker: Some(taker) }
+    }
+}
+
+/// For each task the attempt that a registry lists, if it lists one.
+pub type Registry = [Option<u8>; TASKS as usize];
+
 /// One worker and its items in the `control` table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Worker {
     pub life: Life,
     /// Its heartbeat item is there.
     pub item: bool,
-    /// The tasks that its registry lists, one bit each.
-    pub registry: u8,
+    pub registry: Registry,
     pub hands: Vec<Hand>,
 }
 
 impl Worker {
-    pub fn lists(&self, task: u8) -> bool {
-        self.registry & (1 << task) != 0
-    }
-
     pub fn runs(&self, task: u8, attempt: u8) -> bool {
         self.hands.iter().any(|h| h.task == task && h.attempt == attempt && h.phase == Phase::Running)
     }
 
     /// What its registry should list.
-    pub fn running(&self) -> u8 {
-        self.hands.iter().filter(|h| h.phase == Phase::Running).fold(0, |bits, h| bits | 1 << h.task)
-    }
-}
-
-/// What may go wrong, and what people may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fault {
-    /// A worker dies, or is told to stop and hands its tasks back.
-    Death,
-    /// A worker stops for longer than its lease and then goes on.
-    Pause,
-    /// A message vanishes, or the whole queue is purged.
-    Loss,
-    /// A message is there twice.
-    Duplicate,
-    /// A stream record is never delivered.
-    Drop,
-    /// The dispatcher crashes between its two steps; its record is delivered again.
-    Crash,
-    /// A claim is applied and its answer is lost.
-    Answer,
-    /// A living worker takes longer than a lease to list a task.
-    Slow,
-    /// An engine fails; a task has one retry.
-    Failure,
-    /// A person asks for a task's end.
-    Cancel,
-}
-
-/// How often each fault may still happen, and how many of all kinds together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Budget {
-    pub each: [u8; 10],
-    pub total: u8,
-}
-
-impl Budget {
-    /// One of each of these, and no more than `total` together.
-    pub fn of(total: u8, faults: &[Fault]) -> Self {
-        let mut each = [0; 10];
-        faults.iter().for_each(|fault| each[*fault as usize] += 1);
-        Self { each, total }
-    }
-
-    pub fn allows(&self, fault: Fault) -> bool {
-        self.total > 0 && self.each[fault as usize] > 0
-    }
-
-    pub fn spend(&mut self, fault: Fault) {
-        self.each[fault as usize] -= 1;
-        self.total -= 1;
-        // What can never be spent any more is the same as nothing: fewer states.
-        if self.total == 0 {
-            self.each = [0; 10];
+    pub fn running(&self) -> Registry {
+        let mut running = [None; TASKS as usize];
+        for hand in self.hands.iter().filter(|h| h.phase == Phase::Running) {
+            running[hand.task as usize] = Some(hand.attempt);
         }
+        running
     }
+}
+
+/// What an onlooker has seen go wrong; never forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seen {
+    /// Two executions were told that the task is complete, and by themselves.
+    pub completed_twice: bool,
+    /// A holder whose task was taken away changed the record all the same.
+    pub fence_broken: bool,
+    /// A task left the state in which it had ended.
+    pub ended_twice: bool,
+    /// A task was claimed after its end was asked for.
+    pub started_although_cancelled: bool,
 }
 
 /// A state of the whole system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct State {
     pub tasks: [Record; TASKS as usize],
     pub workers: [Worker; WORKERS as usize],
@@ -197,10 +182,11 @@ pub struct State {
     /// Sorted; at most two equal commands.
     pub queue: Vec<Message>,
     /// A worker that the sweeper found dead, with the registry as it read it.
-    pub swept: Option<(u8, u8)>,
+    pub swept: Option<(u8, Registry)>,
+    /// The completion of an attempt that is still on its way, though its worker has given the call up.
+    pub late: Option<(u8, Hand)>,
     pub budget: Budget,
-    /// Onlooker: a holder whose task was taken away changed the record all the same.
-    pub fence_broken: bool,
+    pub seen: Seen,
 }
 
 impl State {

@@ -2,9 +2,11 @@
 
 use stageline::protocol::lease::Turn;
 use stageline::protocol::review::Review;
+use stageline::task::Event;
 
+use super::budget::Fault;
 use super::decisions::{AfterRefusal, End, after_refusal, on_look, turn_with};
-use super::state::{Fault, Hand, Life, Message, Phase, State, Worker};
+use super::state::{Hand, Life, Message, Phase, Registry, State, Worker};
 use super::{Mutation, Protocol};
 
 /// One step of a worker; the number is the place in its hands.
@@ -13,11 +15,15 @@ pub enum Work {
     Claim(usize),
     /// The claim is applied, but its answer is lost: the worker does not know that it holds the task.
     ClaimUnanswered(usize),
-    /// The registry is written when what it should list has changed.
+    /// The registry is written when what it should list has changed, and the messages of what it lists are
+    /// deleted. A crash between the two leaves what a message leaves that became visible before.
     List,
-    /// A message that is not needed any more is deleted: its task is listed or has ended.
-    Acknowledge(usize),
+    /// The end of an attempt is written, and its message is deleted; of a crash between the two the same holds.
     Succeed(usize),
+    /// The end is applied, but its answer is lost: it is written again.
+    SucceedUnanswered(usize),
+    /// The end is sent and the call given up: it is written again, and the first write may come any time.
+    SucceedLate(usize),
     Fail(usize),
     /// The record is read again, for a signal or once a minute.
     Look(usize),
@@ -25,15 +31,19 @@ pub enum Work {
     Drain,
     Die,
     Pause,
+    /// Goes on as if nothing had been.
     Resume,
-    /// Its beat is refused, since its item is gone: it stops all it runs and begins anew.
-    LoseLease,
+    /// Goes on, finds that its lease has run out, and stops all that it runs.
+    ResumeFenced,
+    /// Its beat is refused, since its item is gone: it begins anew, and looks at all it has in hand.
+    BeginAnew,
 }
 
 impl Work {
     pub fn fault(self) -> Option<Fault> {
         match self {
-            Work::ClaimUnanswered(_) => Some(Fault::Answer),
+            Work::ClaimUnanswered(_) | Work::SucceedUnanswered(_) => Some(Fault::Answer),
+            Work::SucceedLate(_) => Some(Fault::Late),
             Work::Fail(_) => Some(Fault::Failure),
             Work::Drain | Work::Die => Some(Fault::Death),
             Work::Pause => Some(Fault::Pause),
@@ -46,12 +56,12 @@ impl Work {
         match worker.life {
             Life::Dead => return Vec::new(),
             // A paused worker that dies is one that died at once.
-            Life::Silent => return vec![Work::Resume],
+            Life::Silent => return vec![Work::Resume, Work::ResumeFenced],
             Life::Beating => {}
         }
         let mut works = vec![Work::Drain, Work::Die, Work::Pause];
         if !worker.item {
-            works.push(Work::LoseLease);
+            works.push(Work::BeginAnew);
         }
         if worker.registry != worker.running() {
             works.push(Work::List);
@@ -59,13 +69,13 @@ impl Work {
         for (index, hand) in worker.hands.iter().enumerate() {
             match hand.phase {
                 Phase::Received => works.extend([Work::Claim(index), Work::ClaimUnanswered(index)]),
-                Phase::Running => {
-                    works.extend([Work::Succeed(index), Work::Fail(index), Work::Look(index)]);
-                    if hand.message && worker.lists(hand.task) {
-                        works.push(Work::Acknowledge(index));
-                    }
-                }
-                Phase::Ended => works.push(Work::Acknowledge(index)),
+                Phase::Running => works.extend([
+                    Work::Succeed(index),
+                    Work::SucceedUnanswered(index),
+                    Work::SucceedLate(index),
+                    Work::Fail(index),
+                    Work::Look(index),
+                ]),
             }
         }
         works
@@ -80,14 +90,20 @@ impl Work {
                     state.worker_mut(me).hands.insert(index, hand);
                 }
             }
-            Work::List => state.worker_mut(me).registry = state.worker(me).running(),
-            Work::Acknowledge(index) => acknowledge(state, me, index),
+            Work::List => list(protocol, state, me),
             Work::Succeed(index) => end(protocol, state, me, index, End::Succeeded),
+            Work::SucceedUnanswered(index) => {
+                let hand = state.worker(me).hands[index];
+                let _unheard = state.end_attempt(hand, me, End::Succeeded, protocol.mutation);
+            }
+            Work::SucceedLate(index) => {
+                // Its message is the worker's business.
+                let hand = Hand { message: false, ..state.worker(me).hands[index] };
+                state.late = Some((me, hand));
+            }
             Work::Fail(index) => end(protocol, state, me, index, End::Failed),
             Work::Look(index) => look(protocol, state, me, index),
-            Work::Drain => {
-                drain(protocol, state, me);
-            }
+            Work::Drain => drain(protocol, state, me),
             Work::Die => {
                 let worker = state.worker_mut(me);
                 worker.life = Life::Dead;
@@ -95,17 +111,46 @@ impl Work {
             }
             Work::Pause => state.worker_mut(me).life = Life::Silent,
             Work::Resume => state.worker_mut(me).life = Life::Beating,
-            Work::LoseLease => {
+            Work::ResumeFenced => {
+                state.worker_mut(me).life = Life::Beating;
+                interrupt_all(protocol, state, me);
+            }
+            Work::BeginAnew => {
                 let worker = state.worker_mut(me);
-                worker.hands.clear();
-                (worker.item, worker.registry) = (true, 0);
+                (worker.item, worker.registry) = (true, Registry::default());
+                for index in (0..state.worker(me).hands.len()).rev() {
+                    if state.worker(me).hands[index].phase == Phase::Running {
+                        look(protocol, state, me, index);
+                    }
+                }
             }
         }
     }
 }
 
-fn message_of(hand: Hand, me: u8) -> Message {
-    Message { task: hand.task, attempt: hand.command, taker: Some(me) }
+/// A message is taken in hand, unless its task is in hand already: as `Running::begin` has it.
+pub fn receive(protocol: &Protocol, state: &mut State, me: u8, message: Message) {
+    let worker = state.worker(me);
+    match worker.hands.iter().find(|hand| hand.task == message.task) {
+        None if worker.hands.len() < protocol.slots => {
+            state.hand_over(message, Some(me));
+            let Message { task, attempt, .. } = message;
+            let hand = Hand { task, command: attempt, attempt, phase: Phase::Received, message: true };
+            state.worker_mut(me).hands.push(hand);
+        }
+        // No place is free.
+        None => {}
+        // The registry remembers it.
+        Some(hand)
+            if hand.phase == Phase::Running
+                && message.attempt < hand.attempt
+                && protocol.lists(worker, hand.task, hand.attempt) =>
+        {
+            state.delete(message);
+        }
+        // Left, or handed back, until the one in hand is listed or has ended.
+        Some(_) => {}
+    }
 }
 
 fn claim(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
@@ -114,7 +159,7 @@ fn claim(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
         hand.attempt += 1;
         hand.phase = Phase::Running;
         if protocol.mutation == Some(Mutation::DeletedAtTheClaim) {
-            state.delete(message_of(hand, me));
+            state.delete(hand.message_of(me));
             hand.message = false;
         }
         state.worker_mut(me).hands[index] = hand;
@@ -124,13 +169,12 @@ fn claim(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
     let delete = match after_refusal(&record, hand, me) {
         AfterRefusal::Delete => true,
         AfterRefusal::Leave => false,
-        AfterRefusal::Adopt if state.worker(me).runs(hand.task, record.attempt) => false,
         AfterRefusal::Adopt => {
             let adopted = Hand { attempt: record.attempt, phase: Phase::Running, ..hand };
             state.worker_mut(me).hands[index] = adopted;
             return;
         }
-        AfterRefusal::RunsUnder(worker) => match turn_with(state, hand.task, worker) {
+        AfterRefusal::RunsUnder(worker) => match turn_with(protocol, state, hand.task, worker) {
             Turn::Remembered => true,
             Turn::Unsure => false,
             // Rescue, then claim.
@@ -142,30 +186,31 @@ fn claim(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
         },
     };
     if delete {
-        state.delete(message_of(hand, me));
+        state.delete(hand.message_of(me));
     }
     state.worker_mut(me).hands.remove(index);
 }
 
-fn acknowledge(state: &mut State, me: u8, index: usize) {
-    let hand = state.worker(me).hands[index];
-    if hand.message {
-        state.delete(message_of(hand, me));
-    }
-    match hand.phase {
-        Phase::Ended => drop(state.worker_mut(me).hands.remove(index)),
-        Phase::Received | Phase::Running => state.worker_mut(me).hands[index].message = false,
+fn list(protocol: &Protocol, state: &mut State, me: u8) {
+    let registry = state.worker(me).running();
+    state.worker_mut(me).registry = registry;
+    for index in 0..state.worker(me).hands.len() {
+        let hand = state.worker(me).hands[index];
+        if hand.message && protocol.lists(state.worker(me), hand.task, hand.attempt) {
+            state.delete(hand.message_of(me));
+            state.worker_mut(me).hands[index].message = false;
+        }
     }
 }
 
 /// Writes how an attempt ended. Whether that was applied or fenced, the worker is done with it.
 fn end(protocol: &Protocol, state: &mut State, me: u8, index: usize, how: End) {
-    let hand = state.worker(me).hands[index];
-    state.end_attempt(hand, me, how, protocol.mutation == Some(Mutation::AttemptNotChecked));
+    let hand = state.worker_mut(me).hands.remove(index);
+    if let (Event::Completed, true) = state.end_attempt(hand, me, how, protocol.mutation) {
+        state.note_completion(hand, me);
+    }
     if hand.message {
-        state.worker_mut(me).hands[index].phase = Phase::Ended;
-    } else {
-        state.worker_mut(me).hands.remove(index);
+        state.delete(hand.message_of(me));
     }
 }
 
@@ -174,22 +219,28 @@ fn look(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
     match on_look(state.task(hand.task), hand, me) {
         Review::Keep => {}
         Review::Cancel => end(protocol, state, me, index, End::Cancelled),
-        Review::Abandon(_) => drop(state.worker_mut(me).hands.remove(index)),
+        Review::Abandon(_) => {
+            state.worker_mut(me).hands.remove(index);
+            if hand.message {
+                state.delete(hand.message_of(me));
+            }
+        }
         Review::Pause | Review::Continue => panic!("nothing in the model is paused"),
     }
 }
 
-fn drain(protocol: &Protocol, state: &mut State, me: u8) {
-    while let Some(hand) = state.worker(me).hands.first().copied() {
-        if hand.phase == Phase::Running {
-            end(protocol, state, me, 0, End::Interrupted);
+fn interrupt_all(protocol: &Protocol, state: &mut State, me: u8) {
+    for index in (0..state.worker(me).hands.len()).rev() {
+        if state.worker(me).hands[index].phase == Phase::Running {
+            end(protocol, state, me, index, End::Interrupted);
         }
-        if hand.phase != Phase::Received {
-            state.delete(message_of(hand, me));
-        }
-        let hands = &mut state.worker_mut(me).hands;
-        hands.retain(|h| (h.task, h.attempt) != (hand.task, hand.attempt));
     }
+}
+
+/// What is only received stays on the queue.
+fn drain(protocol: &Protocol, state: &mut State, me: u8) {
+    interrupt_all(protocol, state, me);
     let worker = state.worker_mut(me);
-    (worker.life, worker.item, worker.registry) = (Life::Dead, false, 0);
+    worker.hands.clear();
+    (worker.life, worker.item, worker.registry) = (Life::Dead, false, Registry::default());
 }

@@ -124,7 +124,18 @@ impl Followed<'_> {
             // A stopped process does not hear of it before it goes on.
             self.tree.signal(Signal::SIGCONT);
         }
-        if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
+        let mut fenced = self.context.running.fenced();
+        let last_grace = self.context.lease.last_grace();
+        let ended = tokio::select! {
+            _reaped = self.child.wait() => true,
+            () = tokio::time::sleep(grace) => false,
+            // The lease is being lost meanwhile: others take the task soon, whatever this was stopped for.
+            () = async {
+                let _never_closed = fenced.wait_for(|fenced| *fenced).await.map(drop);
+                tokio::time::sleep(last_grace).await;
+            } => false,
+        };
+        if !ended {
             self.tree.signal(Signal::SIGKILL);
             // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
             let _reaped_later = tokio::time::timeout(grace, self.child.wait()).await;
