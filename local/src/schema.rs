@@ -16,8 +16,9 @@ use stageline::task::TargetPattern;
 use thiserror::Error;
 
 /// How often SQS may deliver a command before it counts as a dead letter. Large on purpose: whether a task
-/// is given up is decided by its record, and a command may come back many times while its task is fine.
-const MAX_RECEIVE_COUNT: u32 = 100;
+/// is given up is decided by its record, and a command may come back many times while its task is fine. The
+/// most that SQS takes.
+const MAX_RECEIVE_COUNT: u32 = 1_000;
 
 /// How long a table may take to become active.
 const TABLE_WAIT: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use stageline::aws::{Leavings, Retry, Write};
+use stageline::aws::{AwsError, Leavings, Write};
 use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Decision, Failure, Outcome, decide};
 use stageline::task::{Attempt, Task, TaskId};
@@ -142,7 +142,7 @@ async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &L
                 warn!("outcome not written: the task was deleted");
                 return true;
             }
-            Err(error) if error.retry() == Retry::Later => {
+            Err(error) if !is_by_content(&error) => {
                 warn!(%error, "outcome not written, trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -156,6 +156,16 @@ async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &L
     }
     error!("outcome not written, given up; the task stays RUNNING until it is rescued");
     false
+}
+
+/// Whether what was to be written is the reason: a value that DynamoDB does not take. Everything else may pass,
+/// a missing permission too, and until then the attempt's work is not thrown away.
+fn is_by_content(error: &AwsError) -> bool {
+    match error {
+        AwsError::Refused { code, .. } => code == "ValidationException",
+        AwsError::Unreadable { .. } => true,
+        _ => false,
+    }
 }
 
 async fn execute(

@@ -2,6 +2,7 @@
 //! is called after it, which the system gives back when the process ends, however it ends. Whoever can take
 //! the lock of another's file knows that one to be dead, without waiting for its lease.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,9 @@ pub(crate) async fn settle_former_selves(work_dir: &Path, aws: &Aws, me: &Worker
 }
 
 async fn rescue_all(aws: &Aws, former: &WorkerId, me: &WorkerId, clock: &Clock) -> Result<(), AwsError> {
-    let listed: Vec<_> = aws.workers.registered(former).await?.into_iter().map(|listed| listed.id).collect();
+    let listed = aws.workers.registered(former).await?.into_iter().map(|listed| listed.id);
+    // A task may be on two pages, and a read takes a key once.
+    let listed: Vec<_> = listed.collect::<BTreeSet<_>>().into_iter().collect();
     for task in aws.tasks.read(&listed).await?.values() {
         let held = matches!(task.status, Status::Running | Status::Preparing | Status::Paused);
         if held && task.worker_node_id.as_ref() == Some(former) {

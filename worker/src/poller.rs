@@ -24,6 +24,9 @@ use crate::context::Context;
 
 /// How long open polls are waited for when the worker drains: what they bring is handed back.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long messages stay hidden that this worker has no slot for. Not at once: the open polls of other busy
+/// workers would pass them round, and SQS counts each receive.
+const HANDED_BACK: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
@@ -168,7 +171,7 @@ impl Poller {
         let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
         for batch in handles.chunks(BATCH_ITEMS) {
             if let Err(error) =
-                self.context.aws.queues.hand_back(self.queues.url(lane), batch, Duration::ZERO).await
+                self.context.aws.queues.hand_back(self.queues.url(lane), batch, HANDED_BACK).await
             {
                 warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
             }

@@ -106,7 +106,8 @@ impl Running {
     /// The attempts that have run since `before` or longer, in order.
     pub fn older_than(&self, before: At) -> Vec<AttemptRef> {
         let entries = self.lock();
-        let old = entries.iter().filter(|(_, entry)| entry.since <= before);
+        // What has no message any more stays listed, also when the clock was set back.
+        let old = entries.iter().filter(|(_, entry)| entry.since <= before || entry.message.is_none());
         old.filter_map(|(id, entry)| Some(AttemptRef { id: id.clone(), attempt: entry.held.as_ref()?.0 }))
             .collect()
     }

@@ -7,7 +7,7 @@ use stageline::aws::{AwsError, Signal, Write};
 use stageline::protocol::dispatch::{Cause, Dispatch, Triage, triage};
 use stageline::protocol::lease::Turn;
 use stageline::protocol::repair::{Finding, View, inspect};
-use stageline::task::{Item, Status, Task, TaskId, WorkerId};
+use stageline::task::{Item, Status, Task, TaskId, WorkerId, json_of};
 use tracing::{error, warn};
 
 use crate::facts::Facts;
@@ -70,14 +70,7 @@ impl Pass<'_> {
             if self.handled.contains(&key) {
                 continue;
             }
-            let image: Value = match serde_dynamo::from_item(item) {
-                Ok(image) => image,
-                Err(error) => {
-                    self.impossible(&key, format!("the item cannot be read: {error}"));
-                    continue;
-                }
-            };
-            match self.finding(&key, image, view) {
+            match self.finding(&key, json_of(item), view) {
                 Finding::Fine => {}
                 Finding::Overdue(triage) => work.repairs.push(triage),
                 Finding::Queued(dispatch) => {

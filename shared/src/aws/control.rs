@@ -195,7 +195,8 @@ impl WorkersTable {
     pub async fn remove(&self, worker: &WorkerId) -> Result<(), AwsError> {
         let partition = partition_key(shard_of(worker));
         let registry = format!("{worker}{REGISTRY}");
-        for item in self.query(&partition, worker.as_str()).await? {
+        // The heartbeat last: a worker that finds it gone may write its pages anew at once.
+        for item in self.query(&partition, worker.as_str()).await?.into_iter().rev() {
             let key = |name: &str| item.get(name).cloned().unwrap_or(AttributeValue::Null(true));
             // Another worker's name may begin with this one's.
             let sort = item.get("sk").and_then(|sk| sk.as_s().ok());

@@ -204,7 +204,7 @@ impl WorkQueues {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(handle)
-                .visibility_timeout(i32::try_from(later.as_secs()).unwrap_or(i32::MAX))
+                .visibility_timeout(i32::try_from(later.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX))
                 .build()
         };
         let entries = handles.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();

@@ -32,8 +32,9 @@ pub enum Current {
     Task(Box<Task>),
 }
 
-/// The longest that a message can be made invisible (SQS quota).
-const LONGEST_INVISIBLE: Duration = Duration::from_secs(12 * 60 * 60);
+/// The longest that a message is made invisible. SQS allows twelve hours from the receive on, a little of which
+/// is over by now.
+const LONGEST_INVISIBLE: Duration = Duration::from_secs(11 * 60 * 60);
 
 /// Decides for the worker `me` by the record as the refused claim returned it.
 pub fn refused(current: &Current, command_attempt: Attempt, me: &WorkerId, now: At) -> Refused {

@@ -21,7 +21,7 @@ pub use fields::{
 pub use ids::{Attempt, LONGEST_ID_BYTES, TaskId, WorkerId};
 pub use outcome::{ErrorDetails, ErrorKind};
 pub use priority::{Lane, Priority};
-pub use record::{Item, Task};
+pub use record::{Item, Task, json_of};
 pub use stage::{Stage, StageStatus};
 pub use status::{DispatchStatus, Status};
 pub use target::{Target, TargetPattern};

@@ -19,6 +19,14 @@ use crate::{At, Code, Rejection};
 /// A DynamoDB item as the SDK holds it.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// The JSON of an item or an image. Attributes without a JSON form, which are those with binary values
+/// anywhere in them, are left out: no attribute of ours is binary, and one of somebody else's must not make the
+/// record unreadable.
+pub fn json_of<V: Into<serde_dynamo::AttributeValue>>(item: impl IntoIterator<Item = (String, V)>) -> Value {
+    let json = |(name, value)| Some((name, serde_dynamo::from_attribute_value(value).ok()?));
+    Value::Object(item.into_iter().filter_map(json).collect())
+}
+
 macro_rules! task_record {
     ($($(#[$meta:meta])* $name:ident: Option<$type:ty>,)+) => {
         /// One Task record. The groups: what was asked for, then what the system writes.
@@ -171,9 +179,7 @@ impl Task {
     /// # Errors
     /// [`Code::RecordMalformed`] with the attribute's name and what was expected of it.
     pub fn from_item(item: Item) -> Result<Self, Rejection> {
-        let value: Value = serde_dynamo::from_item(item)
-            .map_err(|e| Rejection::new(Code::RecordMalformed, format!("unreadable item: {e}")))?;
-        Self::from_json(value)
+        Self::from_json(json_of(item))
     }
 
     /// Reads the record's JSON, as the API and the stream carry it.
@@ -211,8 +217,7 @@ impl Task {
     /// # Errors
     /// When not even the id can be read.
     pub fn salvaged(item: Item) -> Result<Self, Rejection> {
-        let mut value: Value = serde_dynamo::from_item(item)
-            .map_err(|e| Rejection::new(Code::RecordMalformed, format!("unreadable item: {e}")))?;
+        let mut value = json_of(item);
         settle_alias(&mut value);
         loop {
             let Err(error) = serde_path_to_error::deserialize::<_, Task>(&value) else {

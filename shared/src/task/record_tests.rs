@@ -198,3 +198,14 @@ fn the_alias_of_not_before_gives_way_to_what_the_dispatcher_wrote() {
         assert_eq!(Task::salvaged(serde_dynamo::to_item(&record).unwrap()).unwrap(), task);
     }
 }
+
+#[test]
+fn a_binary_attribute_of_somebody_elses_leaves_the_record_readable() {
+    use aws_sdk_dynamodb::primitives::Blob;
+    let mut item: Item = serde_dynamo::to_item(json!({"id": "t", "command": "true"})).unwrap();
+    let plain = Task::from_item(item.clone()).unwrap();
+    item.insert("thumbnail".into(), AttributeValue::B(Blob::new([0, 159, 146, 150])));
+    item.insert("nested".into(), AttributeValue::L(vec![AttributeValue::B(Blob::new([1]))]));
+    assert_eq!(Task::from_item(item.clone()).unwrap(), plain);
+    assert_eq!(Task::salvaged(item).unwrap(), plain);
+}

@@ -22,7 +22,7 @@ use super::time_limits::TimeLimits;
 use super::tree::Tree;
 use crate::attempt::Abandoned;
 use crate::context::Context;
-use crate::control::Orders;
+use crate::control::{Order, Orders};
 use crate::engines::{ChildPlan, Exit, Reader, Stream};
 use crate::progress::{Reporter, Sink};
 
@@ -63,6 +63,13 @@ pub(crate) async fn run(
             return Ok((Outcome::Failed(Failure::of_the_worker(message)), Leavings::default()));
         }
     };
+    // What was ordered while files were copied comes before there is a process.
+    match orders.latest() {
+        Order::Abandon(why) => return Err(Abandoned(why)),
+        Order::Cancel => return Ok((Outcome::Cancelled, Leavings::default())),
+        Order::Interrupt => return Ok((Outcome::Interrupted, Leavings::default())),
+        Order::Go | Order::Pause => {}
+    }
     let marker = uuid::Uuid::new_v4().simple().to_string();
     let env = scrubbed(task, &context.config, &context.id, folder.path(), &marker, &plan.env);
     let mut command = Command::new(&plan.program);

@@ -91,10 +91,11 @@ impl Tracker {
         .collect()
     }
 
-    /// A write failed: the stage is dirty still, and waits its turn.
+    /// A write failed: the stage is dirty still, and waits its turn unless it is over.
     pub fn not_written(&mut self, order: u32) {
         if let Some(tracked) = self.stages.iter_mut().find(|tracked| tracked.stage.order == order) {
             tracked.dirty = true;
+            tracked.urgent = tracked.stage.status.is_over();
         }
     }
 
@@ -241,6 +242,11 @@ mod tests {
         let order = tracker.due(at(0))[0].order;
         tracker.not_written(order);
         assert_eq!(tracker.due(at(2_000)).len(), 1);
+        // The last values do not wait: nothing comes after them.
+        tracker.finish(true, at(2_100));
+        let order = tracker.due(at(2_100))[0].order;
+        tracker.not_written(order);
+        assert_eq!(tracker.due(at(2_100)).len(), 1);
     }
 
     #[test]

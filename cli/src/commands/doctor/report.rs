@@ -1,5 +1,6 @@
 //! What a repair pass did, in words. Pure.
 
+use stageline::task::TaskId;
 use stageline_sweeper::Report;
 
 use super::checks::{Check, counted};
@@ -33,11 +34,12 @@ pub(super) fn lines(report: &Report) -> Vec<Check> {
     let mut lines =
         vec![Check::ok(CHECK, format!("{} looked at: {done}", counted(report.scanned, "record")))];
     for record in &report.impossible {
-        let next = format!(
-            "stageline status {}, then correct it: docs/operations.md, \"Impossible records\"",
-            record.id
-        );
-        lines.push(Check::problem("impossible", format!("{}: {}", record.id, record.why), next));
+        // Anybody may have written the key: only one that is an id becomes part of a command.
+        let look = record.id.parse::<TaskId>().map(|id| format!("stageline status {id}, then "));
+        let next =
+            format!("{}correct it: docs/operations.md, \"Impossible records\"", look.unwrap_or_default());
+        let seen = format!("{}: {}", record.id.escape_debug(), record.why.escape_debug());
+        lines.push(Check::problem("impossible", seen, next));
     }
     if let more @ 1.. = report.impossible_count - report.impossible.len() {
         let next = "RUST_LOG=warn stageline doctor --repair (names each)";

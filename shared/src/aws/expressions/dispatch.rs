@@ -17,7 +17,7 @@ pub(in crate::aws) fn mark_queued(task: &Task, by: &str, now: At) -> Update {
     if let Some(not_before) = task.not_before {
         update.set("notBefore", not_before);
     }
-    leave_index(&mut update, task);
+    update.remove("dueKey");
     update
 }
 
@@ -37,7 +37,7 @@ pub(in crate::aws) fn cancel(task: &Task, by: &str, now: At) -> Update {
     let reason = StatusReason::new(Code::Cancelled, "cancelled on request, before it was started");
     let mut update = moved(task, Event::Cancelled, by, Some(&reason), now);
     update.set_json("statusReason", &reason).set("completedAt", now).when_flag("cancelRequested", true);
-    leave_index(&mut update, task);
+    update.remove("dueKey");
     list(&mut update, task, now);
     update
 }
@@ -46,7 +46,7 @@ pub(in crate::aws) fn cancel(task: &Task, by: &str, now: At) -> Update {
 pub(in crate::aws) fn hold(task: &Task, by: &str, now: At) -> Update {
     let mut update = moved(task, Event::Held, by, None, now);
     update.when_flag("pauseRequested", true).remove("workerNodeId");
-    leave_index(&mut update, task);
+    update.remove("dueKey");
     list(&mut update, task, now);
     update
 }
@@ -69,7 +69,7 @@ pub(in crate::aws) fn dead_letter(task: &Task, rejection: &Rejection, by: &str, 
         .set("errorMessage", reason.message.as_str())
         .set_json("errorDetails", &details(&reason, ErrorKind::Retryable))
         .set("completedAt", now);
-    leave_index(&mut update, task);
+    update.remove("dueKey");
     list(&mut update, task, now);
     update
 }
@@ -150,13 +150,6 @@ fn moved(task: &Task, event: Event, by: &str, reason: Option<&StatusReason>, now
         .when_attempt_is(task.attempt)
         .when_status_allows(event);
     update
-}
-
-/// Takes the task out of the index of waiting tasks, if it is in it.
-fn leave_index(update: &mut Update, task: &Task) {
-    if task.due_key.is_some() {
-        update.remove("dueKey");
-    }
 }
 
 /// Fills what the index of accounts needs to list a minimal record.

@@ -1,6 +1,7 @@
 //! Reading the `tasks` table: by id, by account, by due time, and all of it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
@@ -10,6 +11,8 @@ use crate::aws::AwsError;
 use crate::task::{Item, Task, TaskId};
 
 const BATCH_GET: &str = "BatchGetItem tasks";
+/// Before what a throttled table left undone is asked for again.
+const UNPROCESSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// One page of all records.
 #[derive(Debug)]
@@ -90,6 +93,9 @@ impl TasksTable {
             tasks.extend(items.into_iter().filter_map(|item| Task::salvaged(item).ok()));
             let left = output.unprocessed_keys.as_mut().and_then(|k| k.remove(&self.table));
             wanted = left.map(|keys| keys.keys).unwrap_or_default();
+            if !wanted.is_empty() {
+                tokio::time::sleep(UNPROCESSED_PAUSE).await;
+            }
         }
         Ok(tasks)
     }
