@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use stageline::Clock;
 use stageline::aws::{Aws, AwsError};
-use stageline::task::{Status, WorkerId};
+use stageline::task::WorkerId;
 use tracing::{info, warn};
 
 use crate::child::end_children_of;
@@ -65,8 +65,7 @@ async fn rescue_all(aws: &Aws, former: &WorkerId, me: &WorkerId, clock: &Clock) 
     // A task may be on two pages, and a read takes a key once.
     let listed: Vec<_> = listed.collect::<BTreeSet<_>>().into_iter().collect();
     for task in aws.tasks.read(&listed).await?.values() {
-        let held = matches!(task.status, Status::Running | Status::Preparing | Status::Paused);
-        if held && task.worker_node_id.as_ref() == Some(former) {
+        if task.is_held_by(former) {
             let _moved_on_otherwise = rescue(aws, task, former, me, clock.now()).await?;
         }
     }

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use stageline::aws::{AwsError, Leavings, Write};
 use stageline::protocol::outcome::{Outcome, decide};
-use stageline::task::{Status, Task, WorkerId};
+use stageline::task::{Task, WorkerId};
 use tracing::{error, info};
 
 use crate::pass::{BY, CALLS_AT_ONCE, Pass};
@@ -28,7 +28,7 @@ impl Pass<'_> {
         ids.sort_unstable();
         ids.dedup();
         let tasks = self.aws.tasks.read(&ids).await?;
-        let held = tasks.into_values().filter(|task| is_held_by(task, worker));
+        let held = tasks.into_values().filter(|task| task.is_held_by(worker));
         let held: Vec<_> = held.map(|task| (task, worker.clone())).collect();
         let count = held.len();
         if !self.rescue(held).await {
@@ -78,9 +78,4 @@ impl Pass<'_> {
         }
         complete
     }
-}
-
-fn is_held_by(task: &Task, worker: &WorkerId) -> bool {
-    matches!(task.status, Status::Running | Status::Preparing | Status::Paused)
-        && task.worker_node_id.as_ref() == Some(worker)
 }

@@ -1,7 +1,7 @@
 //! What a worker does with a task in its hands when it has looked at the record again: because a signal on
 //! its heartbeat named the task, because a write was fenced, or because it looks once a minute.
 
-use crate::task::{Attempt, Status, Task, WorkerId};
+use crate::task::{Attempt, Task, WorkerId};
 
 /// A task as the worker holds it.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +32,7 @@ pub enum Review {
 /// Decides by the record; `None` is a record that does not exist.
 pub fn review(in_hand: InHand<'_>, record: Option<&Task>) -> Review {
     let Some(task) = record else { return Review::Abandon("the task was deleted") };
-    let held = matches!(task.status, Status::Preparing | Status::Running | Status::Paused);
-    if task.attempt != in_hand.attempt || task.worker_node_id.as_ref() != Some(in_hand.worker) || !held {
+    if task.attempt != in_hand.attempt || !task.is_held_by(in_hand.worker) {
         return Review::Abandon("the task is not this worker's any more");
     }
     let pause = task.pause_requested == Some(true);
@@ -48,6 +47,7 @@ pub fn review(in_hand: InHand<'_>, record: Option<&Task>) -> Review {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Status;
 
     #[test]
     fn a_task_goes_on_only_while_its_record_says_that_it_is_this_workers() {

@@ -247,6 +247,12 @@ impl Task {
         AttemptRef { id: self.id.clone(), attempt: self.attempt }
     }
 
+    /// Whether this worker has it in hand, by the record.
+    pub fn is_held_by(&self, worker: &WorkerId) -> bool {
+        let held = matches!(self.status, Status::Running | Status::Preparing | Status::Paused);
+        held && self.worker_node_id.as_ref() == Some(worker)
+    }
+
     /// The engine's name.
     pub fn engine(&self) -> &str {
         self.engine.as_deref().unwrap_or("command")
