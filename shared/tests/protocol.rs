@@ -12,7 +12,7 @@ use stageline::task::Status;
 use model::budget::{Budget, Fault};
 use model::check::{breaks, holds, holds_at_first};
 use model::comparison::merging_loses_nothing;
-use model::{CAN_END, FENCED, Mutation, ONCE, Protocol};
+use model::{CAN_END, FENCED, Mutation, NOT_STARTED, ONCE, Protocol};
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -36,11 +36,12 @@ fn main() {
         trial("mutant_listed_without_the_attempt", listed_without_the_attempt),
         trial("mutant_message_deleted_at_the_claim", deleted_at_the_claim),
         trial("mutant_marked_before_sent", marked_before_sent),
+        trial("mutant_cancel_not_in_the_claim", cancel_not_in_the_claim),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-use Fault::{Answer, Crash, Death, Drop, Duplicate, Failure, Late, Loss, Pause, Slow};
+use Fault::{Answer, Cancel, Crash, Death, Drop, Duplicate, Failure, Late, Loss, Pause, Slow};
 
 const ONE_TASK: [Status; 2] = [Status::Pending, Status::Cancelled];
 
@@ -50,10 +51,20 @@ fn survived_without_repair() -> impl Iterator<Item = Fault> {
 }
 
 fn merging() -> Result<(), Failed> {
-    let one_task = || Protocol { tasks: ONE_TASK, ..Protocol::new(Budget::of(1, &Fault::ALL)) };
-    merging_loses_nothing("2 workers x 1 task, one of 11 faults", one_task)?;
+    let one_task = |total, faults: &'static [Fault]| {
+        move || Protocol { tasks: ONE_TASK, ..Protocol::new(Budget::of(total, faults)) }
+    };
+    let first = merging_loses_nothing("2 workers x 1 task, one of 11 faults", one_task(1, &Fault::ALL))?;
     let two_tasks = || Protocol::new(Budget::of(1, &[Loss, Duplicate, Drop, Crash]));
-    merging_loses_nothing("2 workers x 2 tasks, one of 4 faults", two_tasks)
+    merging_loses_nothing("2 workers x 2 tasks, one of 4 faults", two_tasks)?;
+    let third = merging_loses_nothing("2 workers x 1 task, Slow and Failure", one_task(2, &[Slow, Failure]))?;
+    // Else nothing would be said about old holders and still older messages.
+    for met in [first, third] {
+        if met.attempts < 3 || !met.zombies.contains(&2) {
+            return Err(format!("too little was met: {met:?}").into());
+        }
+    }
+    Ok(())
 }
 
 fn each_fault() -> Result<(), Failed> {
@@ -151,4 +162,9 @@ fn deleted_at_the_claim() -> Result<(), Failed> {
 fn marked_before_sent() -> Result<(), Failed> {
     let protocol = mutant(Mutation::MarkedBeforeSent, false, &[Crash]);
     breaks("mutant, no repair scan, QUEUED is written before sending", CAN_END, protocol)
+}
+
+fn cancel_not_in_the_claim() -> Result<(), Failed> {
+    let protocol = mutant(Mutation::CancelNotInTheClaim, true, &[Cancel]);
+    breaks("mutant, the claim does not ask for a cancellation", NOT_STARTED, protocol)
 }

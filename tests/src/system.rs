@@ -1,6 +1,7 @@
 //! A whole system to test: the embedded one, or the deployed one that `STAGELINE_TEST_ENDPOINT` and the
 //! deployment's variables name, with workers of this process.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -195,12 +196,34 @@ pub fn worker_config(folder: &Path, slots: u32) -> Config {
         work_dir: folder.join("jobs"),
         inputs_dir: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples"),
         allow_any_program: true,
-        lammps_program: std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned()),
+        lammps_program: lammps_program(),
         poll_wait_seconds: 20,
         term_grace_seconds: 2,
         drain_grace_seconds: 1,
         ..Config::default()
     }
+}
+
+/// Whether the workers' LAMMPS is there. Without it a test is skipped, loudly; where `CI` is set, it fails.
+///
+/// # Panics
+/// It is not there, and `CI` is set.
+pub fn has_lammps(test: &str) -> bool {
+    let program = lammps_program();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // An absolute path is itself in every folder.
+    let found = std::env::split_paths(&path).any(|folder| folder.join(&program).is_file());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{test} needs {program}, which is not installed");
+        // Not with a macro, whose output the test harness keeps to itself; in one piece, as others write too.
+        let line = format!("\n!! SKIPPED: {test}: {program} is not installed\n");
+        let _nobody_reads = std::io::stderr().write_all(line.as_bytes());
+    }
+    found
+}
+
+fn lammps_program() -> String {
+    std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned())
 }
 
 /// Waits until `condition` gives something.

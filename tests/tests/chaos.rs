@@ -27,13 +27,18 @@ fn assert_good(outcome: &Outcome) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_is_completed_twice_when_everything_goes_wrong() -> Result<()> {
+    let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos");
+    if logs.exists() {
+        // Of an earlier run, which may have had more workers.
+        std::fs::remove_dir_all(&logs)?;
+    }
     let mix = Mix { long: 15, demo: 10, failing: 5, paused: 5 };
     let options = Options {
         mix,
         lease: Lease::of(Duration::from_secs(3)),
         sweeper_ahead: NEARLY_A_MINUTE,
         workers: 3,
-        logs: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos")),
+        logs: Some(logs),
         ..options(7, 60, Duration::from_secs(12))
     };
     let outcome = run(options, |_| {}).await?;
@@ -51,6 +56,7 @@ async fn without_any_stream_the_sweeper_alone_brings_every_task_to_its_end() -> 
     let options = Options { lost_stream: true, mix: ONLY_SHORT, sweeper_ahead: NEARLY_A_MINUTE, ..options };
     let outcome = run(options, |_| {}).await?;
     assert_good(&outcome);
+    assert!(outcome.stream.dropped >= 200 && outcome.stream.requests == 0, "{outcome}");
     assert!(outcome.sweeper.sent_again >= 200, "{outcome}");
     Ok(())
 }

@@ -147,7 +147,9 @@ async fn draining_hands_an_unfinished_task_to_another_worker_without_charging_a_
     let first = stack.worker(stack.worker_config(1))?;
     let marks = tempfile::tempdir()?;
     let go_on = marks.path().join("go-on");
-    let script = format!("while ! test -e {}; do sleep 0.05; done", go_on.display());
+    // Nor does it outlive a test that fails.
+    let folder = marks.path().display();
+    let script = format!("while test -d {folder} && ! test -e {}; do sleep 0.05; done", go_on.display());
     let id = stack.put(&json!({"id": id("drain"), "command": format!("sh -c '{script}'")})).await?;
     stack.until(&id, |task| task.status == Status::Running).await?;
     first.drained().await?;

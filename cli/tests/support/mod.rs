@@ -28,6 +28,9 @@ pub use verdict::failed_with;
 const DEADLINE: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(25);
 
+/// Names the LAMMPS that `dev` takes.
+const LAMMPS: &str = "STAGELINE_LMP";
+
 /// Waits for a condition.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
@@ -72,11 +75,12 @@ impl Place {
         path
     }
 
-    /// The binary, with nothing of the caller's environment but the path.
+    /// The binary, with nothing of the caller's environment but the path and the LAMMPS program.
     pub fn stageline(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stageline"));
         command.env_clear().env("HOME", self.path()).current_dir(self.path()).stdin(Stdio::null());
-        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let kept = ["PATH", LAMMPS];
+        command.envs(kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command
     }
 
@@ -326,15 +330,19 @@ impl Drop for Dev {
     }
 }
 
-/// Whether a program is there. Without it a test is skipped, loudly; where `CI` is set, it fails.
+/// Whether a program is there; `lmp` is the one that `dev` takes. Without it a test is skipped, loudly; where
+/// `CI` is set, it fails.
 pub fn has(program: &str, test: &str) -> bool {
+    let lammps = std::env::var(LAMMPS).ok().filter(|_| program == "lmp");
+    let program = lammps.as_deref().unwrap_or(program);
     let path = std::env::var_os("PATH").unwrap_or_default();
+    // An absolute path is itself in every folder.
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !found {
         assert!(std::env::var_os("CI").is_none(), "{test} needs {program}, which is not installed");
-        // Not with a macro, whose output the test harness keeps to itself.
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, "\n!! SKIPPED: {test}: {program} is not installed").unwrap();
+        // Not with a macro, whose output the test harness keeps to itself; in one piece, as others write too.
+        let line = format!("\n!! SKIPPED: {test}: {program} is not installed\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     found
 }

@@ -8,7 +8,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use super::Protocol;
 
 /// Where a search ends that would not end in time: after this many steps, breadth first.
-const MOST_STEPS: usize = 9_000_000;
+const MOST_STEPS: usize = 16_000_000;
 /// Where one ends that is only a look.
 const BOUNDED_STEPS: usize = 600_000;
 

@@ -105,48 +105,59 @@ fn clear_away(protocol: &Protocol, state: &mut State, task: u8) {
     }
 }
 
-/// Attempts are only compared with the record's own: whatever is older is equally old.
+/// What matters of attempts is their order and which are the same: those that nothing names any more are left
+/// out of the count. To count all that are older than the record's as one would be too much, since an old
+/// holder deletes still older messages, and is one of two when both are told that they have completed the task.
 fn renumber(state: &mut State, task: u8) {
     let now = state.task(task).attempt;
     if now < 2 {
         return;
     }
-    let number = |attempt: &mut u8| *attempt = if *attempt == now { 2 } else { 1 };
+    let mut named = 0_u32;
+    for_each_attempt(state, task, |attempt| named |= 1 << *attempt);
+    let older = |than: u8| u8::try_from((named & ((1 << than) - 1)).count_ones()).unwrap();
+    // A record that ran before is told from one that did not.
+    for_each_attempt(state, task, |attempt| match *attempt {
+        it if it == now => *attempt = (older(it) + 1).max(2),
+        it => *attempt = older(it) + 1,
+    });
+    state.workers.iter_mut().for_each(|worker| worker.hands.sort_unstable());
+    state.queue.sort_unstable();
+    state.stream.sort_unstable();
+    state.halfway.sort_unstable();
+}
+
+/// Every place in which an attempt of this task is named.
+fn for_each_attempt(state: &mut State, task: u8, mut visit: impl FnMut(&mut u8)) {
+    use super::state::Wish::{Cancel, Send};
     let mine = task as usize;
     let record = &mut state.tasks[mine];
-    number(&mut record.attempt);
+    visit(&mut record.attempt);
     for (_, attempt) in [&mut record.holder, &mut record.completed_by].into_iter().flatten() {
-        number(attempt);
+        visit(attempt);
     }
     for worker in &mut state.workers {
-        worker.registry[mine].iter_mut().for_each(number);
+        worker.registry[mine].iter_mut().for_each(&mut visit);
         for hand in worker.hands.iter_mut().filter(|hand| hand.task == task) {
-            number(&mut hand.command);
-            number(&mut hand.attempt);
+            visit(&mut hand.command);
+            visit(&mut hand.attempt);
         }
-        worker.hands.sort_unstable();
     }
     if let Some((_, registry)) = &mut state.swept {
-        registry[mine].iter_mut().for_each(number);
+        registry[mine].iter_mut().for_each(&mut visit);
     }
     if let Some((_, hand)) = state.late.as_mut().filter(|(_, hand)| hand.task == task) {
-        number(&mut hand.command);
-        number(&mut hand.attempt);
+        visit(&mut hand.command);
+        visit(&mut hand.attempt);
     }
-    state.queue.iter_mut().filter(|m| m.task == task).for_each(|m| number(&mut m.attempt));
-    state.queue.sort_unstable();
+    state.queue.iter_mut().filter(|m| m.task == task).for_each(|m| visit(&mut m.attempt));
     for wish in state.stream.iter_mut().filter(|w| w.task() == task) {
-        use super::state::Wish::{Cancel, Send};
         match wish {
-            Send(sending) => number(&mut sending.attempt),
-            Cancel { attempt, .. } => number(attempt),
+            Send(sending) => visit(&mut sending.attempt),
+            Cancel { attempt, .. } => visit(attempt),
         }
     }
-    state.stream.sort_unstable();
-    state.stream.dedup();
-    state.halfway.iter_mut().filter(|s| s.task == task).for_each(|s| number(&mut s.attempt));
-    state.halfway.sort_unstable();
-    state.halfway.dedup();
+    state.halfway.iter_mut().filter(|s| s.task == task).for_each(|s| visit(&mut s.attempt));
 }
 
 /// Workers have no names that matter, and neither have tasks that began alike.

@@ -39,6 +39,8 @@ pub enum Mutation {
     DeletedAtTheClaim,
     /// A task is marked QUEUED before its command is sent.
     MarkedBeforeSent,
+    /// A task is claimed whatever was asked of it.
+    CancelNotInTheClaim,
 }
 
 /// One configuration of the model.

@@ -86,7 +86,7 @@ impl Work {
             Work::Claim(index) => claim(protocol, state, me, index),
             Work::ClaimUnanswered(index) => {
                 let hand = state.worker_mut(me).hands.remove(index);
-                if !state.claim(hand, me) {
+                if !state.claim(hand, me, protocol.mutation) {
                     state.worker_mut(me).hands.insert(index, hand);
                 }
             }
@@ -128,7 +128,9 @@ impl Work {
     }
 }
 
-/// A message is taken in hand, unless its task is in hand already: as `Running::begin` has it.
+/// A message is taken in hand, unless its task is in hand already. That is `Running::begin`, but for one
+/// thing: there, an attempt is remembered once its own message was released, here while the registry lists it.
+/// They differ after [`Work::BeginAnew`], until the registry is written again.
 pub fn receive(protocol: &Protocol, state: &mut State, me: u8, message: Message) {
     let worker = state.worker(me);
     match worker.hands.iter().find(|hand| hand.task == message.task) {
@@ -155,7 +157,7 @@ pub fn receive(protocol: &Protocol, state: &mut State, me: u8, message: Message)
 
 fn claim(protocol: &Protocol, state: &mut State, me: u8, index: usize) {
     let mut hand = state.worker(me).hands[index];
-    if state.claim(hand, me) {
+    if state.claim(hand, me, protocol.mutation) {
         hand.attempt += 1;
         hand.phase = Phase::Running;
         if protocol.mutation == Some(Mutation::DeletedAtTheClaim) {

@@ -55,8 +55,9 @@ impl State {
         }
     }
 
-    pub fn claim(&mut self, hand: Hand, worker: u8) -> bool {
-        let condition = Condition { attempt: Some(hand.attempt), cancel: Some(false), worker: None };
+    pub fn claim(&mut self, hand: Hand, worker: u8, mutation: Option<Mutation>) -> bool {
+        let cancel = (mutation != Some(Mutation::CancelNotInTheClaim)).then_some(false);
+        let condition = Condition { attempt: Some(hand.attempt), cancel, worker: None };
         self.write(hand.task, Event::Claimed, condition, |record| {
             record.attempt += 1;
             record.worker = Some(worker);

@@ -68,11 +68,7 @@ async fn chaos(args: &Args) -> Result<Outcome> {
         bar.set_position(ended as u64);
         bar.set_message(if faults { "everything goes wrong" } else { "everything works again" });
     });
-    let outcome = tokio::select! {
-        outcome = running => outcome,
-        // Dropped, its workers are killed, also those that are stopped.
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
+    let outcome = running.await;
     bar.finish_and_clear();
     let outcome = outcome?;
     for problem in &outcome.problems {

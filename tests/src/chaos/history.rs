@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 
 use serde_dynamo::{AttributeValue, Item};
+use stageline::Code;
 use stageline::task::{Event, Status};
 
 /// What an ended task's record may still get: what a client asked too late.
 const MARKERS: [&str; 3] = ["cancelRequested", "pauseRequested", "updatedAt"];
+
+/// Why an attempt is ended by others than its holder: there is no other reason.
+const LOST: Code = Code::WorkerLost;
 
 /// A record at one moment, as far as the rules look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Seen {
     pub worker: Option<String>,
     /// Who wrote the last entry of its history.
     pub by: Option<String>,
+    /// Why, as that entry says.
+    pub reason: Option<String>,
 }
 
 /// A record that no rule can be applied to.
@@ -42,16 +48,16 @@ impl Seen {
             Some(AttributeValue::N(number)) => number.parse().ok(),
             Some(_) => None,
         };
-        let by = match image.get("history") {
+        let (by, reason) = match image.get("history") {
             Some(AttributeValue::L(entries)) => match entries.last() {
-                Some(AttributeValue::M(entry)) => text(entry.get("by")),
-                _ => None,
+                Some(AttributeValue::M(entry)) => (text(entry.get("by")), text(entry.get("reason"))),
+                _ => (None, None),
             },
-            _ => None,
+            _ => (None, None),
         };
         match (status, attempt) {
             (Some(status), Some(attempt)) => {
-                Ok(Self { status, attempt, worker: text(image.get("workerNodeId")), by })
+                Ok(Self { status, attempt, worker: text(image.get("workerNodeId")), by, reason })
             }
             _ => Err(Unreadable(format!("{:?} {:?}", image.get("status"), image.get("attempt")))),
         }
@@ -70,7 +76,8 @@ impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let none = || "nobody".to_owned();
         let (worker, by) = (self.worker.clone().unwrap_or_else(none), self.by.clone().unwrap_or_else(none));
-        write!(f, "{} attempt {} under {worker} by {by}", self.status, self.attempt)
+        write!(f, "{} attempt {} under {worker} by {by}", self.status, self.attempt)?;
+        self.reason.iter().try_for_each(|reason| write!(f, ", {reason}"))
     }
 }
 
@@ -103,6 +110,8 @@ pub fn broken(before: &Seen, after: &Seen) -> Option<&'static str> {
         && (after.by != before.worker || after.worker != before.worker)
     {
         Some("it was completed by somebody who did not hold it")
+    } else if taken(before, after).is_some() && after.reason.as_deref() != Some(LOST.as_str()) {
+        Some("its attempt was ended by somebody who did not hold it")
     } else {
         None
     }
@@ -124,7 +133,11 @@ mod tests {
 
     fn seen(status: Status, attempt: u64, worker: &str, by: &str) -> Seen {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Seen { status, attempt, worker: some(worker), by: some(by) }
+        Seen { status, attempt, worker: some(worker), by: some(by), reason: None }
+    }
+
+    fn because(reason: Code, seen: Seen) -> Seen {
+        Seen { reason: Some(reason.as_str().to_owned()), ..seen }
     }
 
     #[test]
@@ -136,7 +149,7 @@ mod tests {
             seen(Running, 1, "a", "a"),
             seen(Paused, 1, "a", "a"),
             seen(Running, 1, "a", "a"),
-            seen(Pending, 1, "", "sweeper"),
+            because(Code::WorkerLost, seen(Pending, 1, "", "sweeper")),
             seen(Running, 2, "b", "b"),
             seen(Retrying, 2, "", "b"),
             seen(Queued, 2, "", "dispatcher"),
@@ -153,11 +166,16 @@ mod tests {
 
     #[test]
     fn what_fencing_prevents_is_seen() {
-        use Status::{Completed, Pending, Running};
+        use Status::{Completed, Failed, Pending, Retrying, Running};
         for (before, after) in [
             // A zombie's end, by its own name or under the new holder's.
             (seen(Running, 2, "b", "b"), seen(Completed, 2, "b", "a")),
             (seen(Running, 2, "b", "b"), seen(Completed, 1, "a", "a")),
+            // Another end of its own attempt, which hits the new holder's.
+            (seen(Running, 2, "b", "b"), seen(Pending, 2, "", "a")),
+            (seen(Running, 2, "b", "b"), because(Code::Interrupted, seen(Pending, 2, "", "a"))),
+            (seen(Running, 2, "b", "b"), because(Code::WorkerFault, seen(Retrying, 2, "", "a"))),
+            (seen(Running, 2, "b", "b"), because(Code::WorkerFault, seen(Failed, 2, "b", "a"))),
             (seen(Pending, 1, "", "sweeper"), seen(Completed, 1, "a", "a")),
             (seen(Completed, 1, "a", "a"), seen(Running, 2, "b", "b")),
             (seen(Running, 1, "a", "a"), seen(Running, 1, "b", "b")),

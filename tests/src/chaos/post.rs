@@ -25,6 +25,9 @@ const MOST_STOPS: u32 = 3;
 /// How long a worker may take to stop when it is asked to.
 const LONGEST_STOP: Duration = Duration::from_secs(60);
 
+/// How often in a row a worker may end before it takes anything.
+const MOST_FAILED_STARTS: u32 = 3;
+
 /// What all posts know.
 pub(super) struct Field {
     pub options: Options,
@@ -59,6 +62,9 @@ pub(super) struct Suffered {
     pub failed_starts: usize,
     /// Workers that ended later though nobody did anything to them: there must be none.
     pub ended_by_themselves: usize,
+    /// Workers that were asked to stop, with nothing in their way, and did not, or with another exit status
+    /// than 0: there must be none.
+    pub bad_stops: usize,
 }
 
 impl Post {
@@ -114,9 +120,14 @@ impl Post {
         self.replace_if_ended().await?;
         if let Some((_, mut process)) = self.worker.take() {
             process.signal(Signal::SIGTERM)?;
-            if timeout(LONGEST_STOP, process.ended()).await.is_err() {
-                process.kill().await?;
-            }
+            let stopped = match timeout(LONGEST_STOP, process.ended()).await {
+                Ok(status) => status?.success(),
+                Err(_) => {
+                    process.kill().await?;
+                    false
+                }
+            };
+            self.suffered.bad_stops += usize::from(!stopped);
         }
         Ok(())
     }
@@ -202,7 +213,7 @@ impl Post {
             ("STAGELINE_WORKER_POLL_WAIT_SECONDS", "2"),
             ("STAGELINE_WORKER_DRAIN_GRACE_SECONDS", "5"),
         ];
-        loop {
+        for failed in 0.. {
             let process = WorkerProcess::start(
                 &options.worker_program,
                 &self.proxy.endpoint(),
@@ -217,10 +228,11 @@ impl Post {
                     return Ok(());
                 }
                 // It ends by itself when its first heartbeat does not come through.
-                Err(error) if self.suffered.failed_starts >= 100 => return Err(error),
+                Err(error) if failed == MOST_FAILED_STARTS => return Err(error),
                 Err(_) => self.suffered.failed_starts += 1,
             }
         }
+        Ok(())
     }
 
     fn move_house(&mut self) -> Result<()> {

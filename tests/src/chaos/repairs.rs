@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use stageline::Clock;
 use stageline_sweeper::{Limits, Report};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::faults::{Control, Counts, Fault, FaultyHttp, Plan};
 use crate::parts::Parts;
@@ -15,7 +15,7 @@ use crate::parts::Parts;
 pub(super) struct Repairs {
     control: Control,
     stop: CancellationToken,
-    rounds: JoinHandle<Repaired>,
+    rounds: AbortOnDropHandle<Repaired>,
 }
 
 /// What all rounds together did.
@@ -43,13 +43,13 @@ impl Repairs {
         let sweeper = parts.sweeper(&config, Clock::of(move || system.now().plus(ahead)));
         let (stop, pause) = (CancellationToken::new(), parts.deployment.lease.length());
         let stopped = stop.clone();
-        let rounds = tokio::spawn(async move {
+        let rounds = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut repaired = Repaired::default();
             while stopped.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
                 repaired.add(Box::pin(sweeper.sweep(Limits::default())).await);
             }
             repaired
-        });
+        }));
         Ok(Self { control, stop, rounds })
     }
 

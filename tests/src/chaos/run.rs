@@ -11,6 +11,7 @@ use serde_json::Value;
 use stageline_local::pump::{MappingRules, Source, StartingPosition, StreamPump, aws_sdk_dynamodbstreams};
 use stageline_worker::child::end_leftovers;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::effects::Effects;
@@ -66,14 +67,28 @@ pub async fn run(options: Options, look: impl Fn(Moment)) -> Result<Outcome> {
 
 async fn all(options: Options, witness: Arc<Witness>) -> Result<Outcome> {
     let parts = Parts::start(options.lease).await?;
-    let outcome = Box::pin(through(&parts, &options, witness)).await;
-    // Whatever came of it: processes of workers that were killed, some of them paused for ever.
+    let mut posts = JoinSet::new();
+    let through = Box::pin(through(&parts, &options, witness, &mut posts));
+    let outcome = tokio::select! {
+        outcome = through => outcome,
+        interrupted = tokio::signal::ctrl_c() => {
+            Err(interrupted.map_or_else(anyhow::Error::from, |()| anyhow!("interrupted")))
+        }
+    };
+    // Whatever came of it. First the workers, also those that are stopped: dropped, they are killed.
+    posts.shutdown().await;
+    // Then processes of workers that were killed, some of them paused for ever.
     end_leftovers(parts.folder.path()).await;
     parts.local.shutdown().await;
     outcome
 }
 
-async fn through(parts: &Parts, options: &Options, witness: Arc<Witness>) -> Result<Outcome> {
+async fn through(
+    parts: &Parts,
+    options: &Options,
+    witness: Arc<Witness>,
+    posts: &mut JoinSet<Result<Post>>,
+) -> Result<Outcome> {
     let tasks = workload::tasks(options.seed, options.tasks, options.mix, options.faults);
     let folder = parts.folder.path();
     let (program, effects) = (folder.join("work.sh"), folder.join("effects"));
@@ -95,21 +110,28 @@ async fn through(parts: &Parts, options: &Options, witness: Arc<Witness>) -> Res
         begin,
     });
     let endpoint = parts.local.endpoint();
-    let living = (0..options.workers).map(|number| {
+    for number in 0..options.workers {
         let (field, folder, endpoint) = (Arc::clone(&field), folder.to_owned(), endpoint.clone());
         let planned = schedule::actions(options.seed, number, options.faults, options.lease);
-        let living =
-            async move { Post::occupy(number, field, &folder, &endpoint).await?.live_through(planned).await };
-        async { tokio::spawn(living).await? }
-    });
+        posts.spawn(async move {
+            Post::occupy(number, field, &folder, &endpoint).await?.live_through(planned).await
+        });
+    }
+    let living = async {
+        let mut lived = Vec::new();
+        while let Some(post) = posts.join_next().await {
+            lived.push(post??);
+        }
+        anyhow::Ok(lived)
+    };
     let purges = schedule::purges(options.faults);
     let healing = async {
         sleep_until(begin + options.faults).await;
         stream.heal();
         repairs.heal();
     };
-    let (posts, purged, (), ()) = tokio::try_join!(
-        try_join_all(living),
+    let (mut posts, purged, (), ()) = tokio::try_join!(
+        living,
         client::purge(parts, begin, &purges),
         client::submit(parts, &tasks, begin, &program, &effects),
         async {
@@ -127,7 +149,6 @@ async fn through(parts: &Parts, options: &Options, witness: Arc<Witness>) -> Res
     outcome.fault_seconds = options.faults.as_secs_f64();
 
     // What zombies still write, they write now: the judgement comes after it.
-    let mut posts = posts;
     try_join_all(posts.iter_mut().map(Post::leave)).await?;
     let repaired = repairs.end().await?;
     client::put_last(parts).await?;
@@ -208,10 +229,12 @@ fn add_workers(outcome: &mut Outcome, posts: &[Post], logs: Option<&Path>) -> Re
         workers.stops += post.suffered.stops;
         workers.cut_offs += post.suffered.cut_offs;
         workers.failed_starts += post.suffered.failed_starts;
-        if post.suffered.ended_by_themselves > 0 {
-            let ended = post.suffered.ended_by_themselves;
-            outcome.problems.push(format!("{ended} workers ended though nobody had done anything to them"));
-        }
+        let suffered = [
+            (post.suffered.ended_by_themselves, "workers ended though nobody had done anything to them"),
+            (post.suffered.bad_stops, "workers that were asked to stop did not, or not with exit status 0"),
+        ];
+        let suffered = suffered.into_iter().filter(|(count, _)| *count > 0);
+        outcome.problems.extend(suffered.map(|(count, what)| format!("{count} {what}")));
         for (name, log) in &post.logs {
             let lines = log.lines();
             told.add(&lines);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use stageline::Clock;
 use stageline_local::pump::StreamPump;
 use stageline_local::system::mapping_rules;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Options;
 use crate::faults::{Control, Counts, Fault, FaultyFunction, FaultyHttp, Plan, StreamCounts, StreamPlan};
@@ -20,7 +20,7 @@ pub(super) struct Stream {
     pump: StreamPump,
     function: Arc<FaultyFunction>,
     control: Control,
-    given_up: JoinHandle<()>,
+    given_up: AbortOnDropHandle<()>,
     /// For ever.
     lost: bool,
     amid_faults: OnceLock<(StreamCounts, Counts)>,
@@ -50,6 +50,7 @@ impl Stream {
         let (pump, mut failed) = parts.pump(mapping_rules()?, function.clone()).await?;
         // Nobody sends again what was given up: that is what the repair scan is for.
         let given_up = tokio::spawn(async move { while failed.recv().await.is_some() {} });
+        let given_up = AbortOnDropHandle::new(given_up);
         Ok(Self { pump, function, control, given_up, lost, amid_faults: OnceLock::new() })
     }
 
@@ -67,7 +68,7 @@ impl Stream {
     pub async fn end(self) -> Suffered {
         let stats = self.pump.stats();
         self.pump.shutdown().await;
-        self.given_up.abort();
+        drop(self.given_up);
         let all = self.control.counts();
         let (stream, calls) = self.amid_faults.into_inner().unwrap_or((self.function.counts(), all));
         Suffered {

@@ -1,12 +1,12 @@
 //! Judges each task by three witnesses that know nothing of each other: the stream's changes, the records
 //! at the end, and the files that the processes wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use stageline::task::Status;
 
-use super::effects::Effects;
+use super::effects::{Effects, Execution};
 use super::history::Seen;
 use super::outcome::{EXAMPLES, Outcome};
 use super::witness::{Life, Testimony};
@@ -18,7 +18,8 @@ const SWEEPER: &str = "sweeper";
 /// How many problems are told one by one.
 const MOST_PROBLEMS: usize = 50;
 
-/// Fills in what became of the tasks. `records` is the table at the end.
+/// Fills in what became of the tasks. `records` is the table at the end. Neither it nor the testimony has the
+/// record that was written last, which is nobody's task.
 pub(super) fn judge(
     outcome: &mut Outcome,
     tasks: &[Planned],
@@ -40,6 +41,9 @@ pub(super) fn judge(
         }
         problems.extend(wrong.into_iter().map(|what| format!("{}: {what}", task.id)));
     }
+    let planned: BTreeSet<_> = tasks.iter().map(|task| &task.id).collect();
+    let known: BTreeSet<_> = testimony.lives.keys().chain(records.keys()).collect();
+    problems.extend(known.difference(&planned).map(|id| format!("{id}: nobody wrote this task")));
     if problems.len() > MOST_PROBLEMS {
         let more = problems.len() - MOST_PROBLEMS;
         problems.truncate(MOST_PROBLEMS);
@@ -91,27 +95,84 @@ fn wrong(life: &Life, record: Option<&Seen>, effects: Option<&Effects>) -> Vec<S
     {
         wrong.push(format!("it is completed, and that execution did not finish: {effects:?}"));
     }
+    wrong.extend(effects.into_iter().flat_map(|effects| unclaimed(life, effects)));
+    wrong
+}
+
+/// What is wrong about the processes that began: each belongs to a claim, and no claim has two.
+fn unclaimed(life: &Life, effects: &Effects) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (index, Execution { attempt, worker }) in effects.started.iter().enumerate() {
+        let claimed = |seen: &Seen| {
+            let is_its = (seen.attempt, seen.worker.as_ref()) == (*attempt, Some(worker));
+            seen.status == Status::Running && is_its
+        };
+        if !life.states.iter().any(claimed) {
+            wrong.push(format!("a process ran that no claim allowed: attempt {attempt} under {worker}"));
+        }
+        if effects.started[..index].contains(&effects.started[index]) {
+            wrong.push(format!("the same attempt was started twice: {attempt} under {worker}"));
+        }
+    }
     wrong
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chaos::effects::Execution;
+
+    fn seen(status: Status, attempt: u64, worker: &str) -> Seen {
+        let worker = Some(worker.to_owned());
+        Seen { status, attempt, by: worker.clone(), worker, reason: None }
+    }
+
+    fn execution(attempt: u64, worker: &str) -> Execution {
+        Execution { attempt, worker: worker.to_owned() }
+    }
 
     #[test]
     fn a_completion_needs_an_execution_that_finished_under_the_same_worker() {
-        let done =
-            Seen { status: Status::Completed, attempt: 2, worker: Some("b".into()), by: Some("b".into()) };
+        let done = seen(Status::Completed, 2, "b");
         let life = Life { states: vec![done.clone()], completions: 1, ..Life::default() };
         let by = |attempt, worker: &str| Effects {
             started: Vec::new(),
-            finished: vec![Execution { attempt, worker: worker.to_owned() }],
+            finished: vec![execution(attempt, worker)],
         };
         assert!(wrong(&life, Some(&done), Some(&by(2, "b"))).is_empty());
         assert_eq!(wrong(&life, Some(&done), Some(&by(1, "a"))).len(), 1);
         assert_eq!(wrong(&life, None, None).len(), 1);
         let twice = Life { completions: 2, ..life };
         assert_eq!(wrong(&twice, Some(&done), None), ["it was completed 2 times"]);
+    }
+
+    #[test]
+    fn every_process_belongs_to_a_claim_of_its_own() {
+        let states = vec![
+            seen(Status::Running, 1, "a"),
+            seen(Status::Pending, 1, ""),
+            seen(Status::Running, 2, "b"),
+            seen(Status::Completed, 2, "b"),
+        ];
+        let life = Life { states, ..Life::default() };
+        let wrong = |started: &[(u64, &str)]| {
+            let started = started.iter().map(|(attempt, worker)| execution(*attempt, worker)).collect();
+            unclaimed(&life, &Effects { started, finished: Vec::new() }).len()
+        };
+        assert_eq!(wrong(&[(1, "a"), (2, "b")]), 0);
+        // A worker that started a task which it does not hold, or an attempt that nobody claimed.
+        assert_eq!((wrong(&[(1, "b")]), wrong(&[(2, "a")]), wrong(&[(3, "b")])), (1, 1, 1));
+        assert_eq!(wrong(&[(1, "a"), (2, "b"), (2, "b")]), 1);
+    }
+
+    #[test]
+    fn a_task_that_nobody_wrote_is_seen_in_the_stream_and_in_the_table() -> Result<()> {
+        let new = Seen { by: None, worker: None, ..seen(Status::Pending, 0, "") };
+        let mut testimony = Testimony::default();
+        testimony.lives.insert("streamed".to_owned(), Life::default());
+        let records = BTreeMap::from([("stored".to_owned(), new)]);
+        let mut outcome = Outcome::default();
+        judge(&mut outcome, &[], &testimony, &records, |_| Ok(Effects::default()))?;
+        assert_eq!(outcome.problems, ["stored: nobody wrote this task", "streamed: nobody wrote this task"]);
+        Ok(())
     }
 }

@@ -82,6 +82,8 @@ pub async fn run(gap: &Gap, heir: Heir) -> Result<Verdict> {
         Heir::Another => Some(successor(&scene, &killed).await?),
         Heir::Successor => None,
     };
+    // These hold whatever the machine did.
+    completed_once_with_one_owner_an_attempt(&scene, &id).await?;
     if was_fenced(&killed.log) || was_fenced(&heir_process.log()) {
         return Ok(Verdict::Missed("a worker that lived could not beat in time".to_owned()));
     }
@@ -161,10 +163,16 @@ async fn until_forgotten(scene: &Scene, worker: &WorkerId) -> Result<()> {
     eventually("the dead worker is forgotten", forgotten).await
 }
 
+/// Gives the owner of each attempt.
+async fn completed_once_with_one_owner_an_attempt(scene: &Scene, id: &TaskId) -> Result<Vec<WorkerId>> {
+    let changes = scene.witness.all_of(&scene.aws, id).await?;
+    assert_eq!(completions(&changes), 1, "{changes:#?}");
+    Ok(owners(&changes))
+}
+
 /// What holds whatever recovered it.
 async fn check(scene: &Scene, gap: &Gap, task: &Task, killed: &WorkerId, heir: WorkerId) -> Result<()> {
-    let changes = scene.witness.all_of(&scene.aws, &task.id).await?;
-    assert_eq!(completions(&changes), 1, "{changes:#?}");
+    let owners = completed_once_with_one_owner_an_attempt(scene, &task.id).await?;
     assert_eq!(task.status, Status::Completed, "{task:#?}");
     assert_eq!(scene.task(&task.id).await?, *task, "its end is final");
     let (holders, interruptions) = match gap.completed_by {
@@ -172,7 +180,7 @@ async fn check(scene: &Scene, gap: &Gap, task: &Task, killed: &WorkerId, heir: W
         By::FirstAttempt => (vec![heir], None),
         By::SecondAttempt => (vec![killed.clone(), heir], Some(1)),
     };
-    assert_eq!(owners(&changes), holders, "{changes:#?}");
+    assert_eq!(owners, holders, "{task:#?}");
     assert_eq!(task.worker_node_id.as_ref(), holders.last());
     assert_eq!(task.attempt.0 as usize, holders.len(), "{task:#?}");
     assert_eq!((task.interruptions, task.failures), (interruptions, None), "{task:#?}");

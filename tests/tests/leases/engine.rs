@@ -23,7 +23,10 @@ echo "$STAGELINE_ATTEMPT $others" >> "$marks/starts"
 echo 'Per MPI rank memory allocation (min/avg/max) = 3.4 | 3.4 | 3.4 Mbytes'
 echo '   Step          Temp'
 echo "         0   $STAGELINE_ATTEMPT"
-until test -e "$marks/go.$STAGELINE_ATTEMPT"; do sleep 0.05; done
+until test -e "$marks/go.$STAGELINE_ATTEMPT"; do
+  test -d "$marks" || exit 1
+  sleep 0.05
+done
 echo "       100   $STAGELINE_ATTEMPT"
 echo 'Loop time of 0.1 on 1 procs for 100 steps with 256 atoms'
 echo "$STAGELINE_ATTEMPT" >> "$marks/ends"

@@ -93,9 +93,12 @@ async fn a_late_outcome_does_not_end_the_attempt_that_runs_now() -> Result<()> {
     let second = stack.worker(with_stages(&stack, &engine))?;
     engine.started(2).await?;
     let before = runs(&stack, &task, 2).await?;
+    let writes = control.log().len();
     control.release();
     // The second one is busy.
     assert_eq!(one_more(&stack).await?.worker_node_id.as_ref(), Some(&zombie.id));
+    // The late outcome, and claim and end of the task that followed it.
+    assert!(control.log().len() >= writes + 3, "{:?}", control.log());
     assert_eq!(stack.aws.tasks.get(&task).await?.context("task")?, before);
     engine.let_go(2)?;
     let done = stack.completed(&task).await?;
