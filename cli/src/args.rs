@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use stageline::At;
-use stageline::task::{Priority, RetryStrategy, Target, TargetPattern, TaskId};
+use stageline::task::{ENGINES, Priority, RetryStrategy, Target, TargetPattern, TaskId};
 
 use crate::output::Format;
 
@@ -77,8 +77,8 @@ pub struct DevArgs {
 /// `stageline submit`.
 #[derive(Debug, ClapArgs)]
 pub struct SubmitArgs {
-    /// The engine: command, lammps or demo.
-    #[arg(long, short)]
+    /// The engine.
+    #[arg(long, short, help = engines())]
     pub engine: Option<String>,
     /// The engine's input file, below the worker's inputs folder.
     #[arg(long, short)]
@@ -116,6 +116,15 @@ pub struct SubmitArgs {
     /// Not to be started before: 2026-11-21T18:00:00Z, or from now on +90s, +5m, +2h.
     #[arg(long, value_name = "TIME")]
     pub not_before: Option<NotBefore>,
+    /// Processor cores that it uses: processes or threads, as its engine does it.
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Memory that it needs, in MiB.
+    #[arg(long, value_name = "MIB")]
+    pub memory_mb: Option<u64>,
+    /// Graphics processors that it needs.
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u32>,
     /// Attempts after a first one that failed [default: none]
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
@@ -137,6 +146,10 @@ pub struct SubmitArgs {
     /// The command line of the `command` engine, after `--`.
     #[arg(last = true)]
     pub command: Vec<String>,
+}
+
+fn engines() -> String {
+    format!("The engine: {} [default: command]", ENGINES.join(", "))
 }
 
 /// A command about one or more tasks.

@@ -6,6 +6,7 @@ mod connection;
 mod exit;
 mod failure;
 mod output;
+mod plain;
 mod progress;
 
 use std::process::ExitCode;

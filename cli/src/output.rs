@@ -11,6 +11,7 @@ use stageline::task::Status;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::plain::{escaped, plain};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,15 +32,22 @@ pub fn line(text: impl std::fmt::Display) {
 
 /// Writes one JSON document.
 pub fn json(value: &impl Serialize) {
+    line(json_text(value));
+}
+
+/// A JSON document on one line.
+pub fn json_text(value: &impl Serialize) -> String {
     // Our own types always have a JSON text.
-    line(serde_json::to_string(value).unwrap_or_default());
+    escaped(serde_json::to_string(value).unwrap_or_default())
 }
 
 /// Says why the command failed, and what to type next.
 pub fn failure(format: Format, failure: &Failure) {
     match format {
         Format::Text => {
-            eprintln!("{} {failure}", style("error:").for_stderr().red().bold());
+            // It may quote a record.
+            let text = failure.to_string();
+            eprintln!("{} {}", style("error:").for_stderr().red().bold(), plain(&text));
             if let Some(hint) = failure.hint() {
                 next(&hint);
             }
@@ -59,7 +67,7 @@ pub fn next(text: &str) {
 
 fn json_failure(code: &str, message: &str, next: Option<&str>) {
     let error = json!({ "error": { "code": code, "message": message, "next": next } });
-    eprintln!("{error}");
+    eprintln!("{}", json_text(&error));
 }
 
 /// Says what is wrong with the arguments, in the format that they ask for; help and version are no errors.

@@ -206,6 +206,7 @@ fn a_task_is_given_no_secret_of_the_worker_and_its_own_identity() {
     let known = [
         "HOME",
         "LANG",
+        "OMP_NUM_THREADS",
         "PATH",
         "PYTHONUNBUFFERED",
         "STAGELINE_ATTEMPT",

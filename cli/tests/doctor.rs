@@ -94,6 +94,7 @@ fn heartbeat(worker: &str) -> Heartbeat {
         draining: false,
         instance: None,
         received_until: Default::default(),
+        broken: Default::default(),
     }
 }
 

@@ -43,24 +43,66 @@ codes! {
     EngineInputInvalid = "ENGINE_INPUT_INVALID",
     /// The engine's program is not installed on the worker.
     EngineMissing = "ENGINE_MISSING",
+    /// The worker takes no tasks of this engine for a while, because it does not work there.
+    EngineUnavailable = "ENGINE_UNAVAILABLE",
+    /// The command that the worker's operator has put before every attempt did not succeed.
+    HookFailed = "HOOK_FAILED",
     /// The `command` is empty or its quoting is broken.
     CommandInvalid = "COMMAND_INVALID",
     /// The worker's configuration does not allow this program.
     CommandNotAllowed = "COMMAND_NOT_ALLOWED",
+    /// The worker's configuration does not allow this image.
+    ImageNotAllowed = "IMAGE_NOT_ALLOWED",
+    /// There is no such image on the worker, or in its registry for this worker.
+    ImageMissing = "IMAGE_MISSING",
     /// A path is absolute, climbs with `..` or leaves the inputs folder.
     PathUnsafe = "PATH_UNSAFE",
     /// A script or input file does not exist in the worker's inputs folder.
     InputMissing = "INPUT_MISSING",
+    /// The content of an input is not what its `sha256` says.
+    InputHashMismatch = "INPUT_HASH_MISMATCH",
+    /// An input is larger than the worker takes.
+    InputTooLarge = "INPUT_TOO_LARGE",
+    /// An input could not be fetched from its address, though it may well be there.
+    InputNotFetched = "INPUT_NOT_FETCHED",
+    /// The task succeeded and did not leave a file that its `outputs` name.
+    OutputMissing = "OUTPUT_MISSING",
+    /// The task succeeded and what it left could not be stored.
+    ArtifactNotStored = "ARTIFACT_NOT_STORED",
+    /// The worker has not got what the task's `resources` ask for.
+    ResourcesUnavailable = "RESOURCES_UNAVAILABLE",
     /// The process could not be started.
     SpawnFailed = "SPAWN_FAILED",
     /// The process ended with a non-zero exit code.
     ExitNonZero = "EXIT_NON_ZERO",
     /// The process was ended by a signal.
     ExitSignal = "EXIT_SIGNAL",
+    /// A Python script ended in an exception.
+    ScriptError = "SCRIPT_ERROR",
     /// LAMMPS reported an error in its input or its run.
     LammpsError = "LAMMPS_ERROR",
     /// LAMMPS ended without an error, with fewer steps than planned.
     LammpsIncomplete = "LAMMPS_INCOMPLETE",
+    /// Quantum ESPRESSO reported an error in its input or its run.
+    QeError = "QE_ERROR",
+    /// Quantum ESPRESSO came to its end without convergence.
+    QeNotConverged = "QE_NOT_CONVERGED",
+    /// Quantum ESPRESSO stopped before its end, without an error.
+    QeIncomplete = "QE_INCOMPLETE",
+    /// VASP reported an error in its input or its run.
+    VaspError = "VASP_ERROR",
+    /// VASP came to its end without convergence.
+    VaspNotConverged = "VASP_NOT_CONVERGED",
+    /// VASP stopped before its end, without an error.
+    VaspIncomplete = "VASP_INCOMPLETE",
+    /// OpenFOAM reported a fatal error.
+    OpenfoamError = "OPENFOAM_ERROR",
+    /// OpenFOAM ended without an error, before its end time.
+    OpenfoamIncomplete = "OPENFOAM_INCOMPLETE",
+    /// The solution grew without bound, or became something that is no number.
+    Diverged = "DIVERGED",
+    /// The engines `mock` and `agent` were asked to fail.
+    SimulatedFailure = "SIMULATED_FAILURE",
     /// The task ran longer than its `timeoutSeconds`.
     TimedOut = "TIMED_OUT",
     /// The engine stopped when its `softTimeoutSeconds` were over.

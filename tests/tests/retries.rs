@@ -1,6 +1,7 @@
 //! Failed attempts and what follows them, through the whole system.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use stageline::task::Status;
 use stageline_tests::system::{Stack, eventually, id};
+use stageline_worker::Config;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_retries_are_four_attempts_and_all_four_errors_are_in_the_history() -> Result<()> {
@@ -98,6 +100,33 @@ async fn a_soft_limit_lets_the_engine_save_its_state() -> Result<()> {
     assert_eq!(task.status, Status::TimedOut);
     assert_eq!(task.status_reason.context("reason")?.code, "SOFT_TIMED_OUT");
     assert_eq!(task.stdout.as_deref().map(str::trim), Some("saved"));
+    worker.drained().await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_comes_to_its_end_after_the_soft_limit_has_completed() -> Result<()> {
+    let stack = Stack::embedded().await?;
+    // A LAMMPS that does not hear of TERM, and is all but done.
+    let folder = tempfile::tempdir()?;
+    let (lammps, input) = (folder.path().join("lmp"), folder.path().join("in.short"));
+    let recorded = "Step Temp\n0 1.0\n10 0.9\nLoop time of 0.1 on 1 procs for 10 steps with 4 atoms\n";
+    let end = "Total wall time: 0:00:02\n";
+    std::fs::write(&lammps, format!("#!/bin/sh\ntrap '' TERM\nsleep 2\nprintf '{recorded}{end}'\n"))?;
+    std::fs::set_permissions(&lammps, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::write(&input, "run 10\n")?;
+    let worker = stack.worker(Config {
+        inputs_dir: folder.path().to_owned(),
+        lammps_program: lammps.to_string_lossy().into_owned(),
+        ..stack.worker_config(1)
+    })?;
+    let record = json!({
+        "id": id("just"), "engine": "lammps", "script": "in.short",
+        "softTimeoutSeconds": 1, "timeoutSeconds": 60,
+    });
+    let task = stack.completed(&stack.put(&record).await?).await?;
+    assert_eq!(task.result.context("result")?["steps"], 10);
     worker.drained().await?;
     stack.shutdown().await;
     Ok(())

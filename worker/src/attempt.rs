@@ -8,7 +8,7 @@ use futures::FutureExt;
 use stageline::aws::{AwsError, Leavings, Write};
 use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Decision, Failure, Outcome, decide};
-use stageline::task::{Attempt, Task, TaskId};
+use stageline::task::{Attempt, ErrorKind, Status, Task, TaskId};
 use stageline::{Code, Rejection};
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -17,8 +17,12 @@ use crate::child::{self, TimeLimits};
 use crate::context::Context;
 use crate::control::{Order, Orders};
 use crate::engines::{Execution, InlineRun, Site};
+use crate::gpus::assigned;
+use crate::guard;
+use crate::hooks::Ended;
 use crate::progress::Reporter;
 use crate::running::Begun;
+use crate::store;
 use crate::take::{Taken, take};
 
 /// How long the end of an attempt is tried to be written before it is left to the rescue.
@@ -37,14 +41,34 @@ enum Settled {
     Later(Duration),
 }
 
+/// What follows once the message is dealt with.
+#[derive(Default)]
+struct Afterwards {
+    /// What the hooks are told.
+    ended: Option<Ended>,
+    /// How long the slot takes nothing, so that another worker gets what this one has handed back.
+    yields: Duration,
+}
+
+/// What became of the record at the end of an attempt.
+enum Written {
+    /// It says this.
+    As(Status),
+    /// It had moved on, or is gone.
+    ByOthers,
+    /// Nothing could be written.
+    Nothing,
+}
+
 /// Handles one command from a queue to its end.
 pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle, acknowledger: Acknowledger) {
     let span = info_span!("attempt", task.id = %command.task_id, attempt = %command.attempt.next(), worker.id = %context.id);
     async {
         let begun = context.running.begin(&command, context.clock.now(), handle.clone());
+        let mut afterwards = Afterwards::default();
         let (settled, message) = match begun {
             Begun::First => {
-                let settled = to_its_end(&context, &command).await;
+                let settled = to_its_end(&context, &command, &mut afterwards).await;
                 // Left: a message that is still there comes back, and the registry does not list the task
                 // any more, by which a repair pass finds it.
                 (settled, context.running.end(&command.task_id))
@@ -61,6 +85,14 @@ pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle,
             (Settled::Later(wait), Some(handle)) => hand_back(&context, handle, wait).await,
             (Settled::Leave, _) | (_, None) => {}
         }
+        // Last, so that nobody waits for it but its own slot.
+        if let Some(ended) = afterwards.ended {
+            context.hooks.after(&context, &ended).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(afterwards.yields) => {}
+            () = context.stop.cancelled() => {}
+        }
     }
     .instrument(span)
     .await;
@@ -74,7 +106,7 @@ async fn hand_back(context: &Context, handle: Handle, wait: Duration) {
 }
 
 /// Takes the task and runs it.
-async fn to_its_end(context: &Context, command: &Command) -> Settled {
+async fn to_its_end(context: &Context, command: &Command, afterwards: &mut Afterwards) -> Settled {
     let settled = |over| if over { Settled::Delete } else { Settled::Leave };
     match take(context, command).await {
         Ok(Taken::Won(task)) => {
@@ -83,7 +115,7 @@ async fn to_its_end(context: &Context, command: &Command) -> Settled {
             if task.cancel_requested == Some(true) || orders.latest() == Order::Pause {
                 context.reviews.ask(&task.id);
             }
-            settled(perform(context, &task, &mut orders).await)
+            settled(perform(context, task, &mut orders, afterwards).await)
         }
         Ok(Taken::WonUnreadable(attempt, rejection)) => {
             settled(end_unreadable(context, &command.task_id, attempt, &rejection).await)
@@ -109,38 +141,81 @@ async fn to_its_end(context: &Context, command: &Command) -> Settled {
 }
 
 /// Runs the engine and writes the outcome; whether the record now says what became of the attempt.
-async fn perform(context: &Context, task: &Task, orders: &mut Orders) -> bool {
+async fn perform(
+    context: &Context,
+    task: Box<Task>,
+    orders: &mut Orders,
+    afterwards: &mut Afterwards,
+) -> bool {
     info!(engine = task.engine(), "claimed");
-    // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
-    let (outcome, left) = match AssertUnwindSafe(execute(context, task, orders)).catch_unwind().await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(Abandoned(why))) => {
+    let mut hooked = false;
+    let (outcome, left) = match guarded(context, &task, orders, &mut hooked).await {
+        Ok(end) => end,
+        Err(Abandoned(why)) => {
             warn!("abandoned: {why}");
+            afterwards.ended = hooked.then_some(Ended { task, status: None, reason: None });
             return true;
         }
-        Err(_panic) => {
-            (Outcome::Failed(Failure::of_the_worker("the engine's code failed")), Leavings::default())
-        }
     };
-    let decision = decide(outcome, task, context.clock.now());
+    afterwards.yields = guard::yields(&outcome);
+    let decision = decide(outcome, &task, context.clock.now());
     let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
     info!(event = ?decision.event, code, "attempt over");
-    write_end(context, task, &decision, &left).await
+    let written = write_end(context, &task, &decision, &left).await;
+    let (over, status) = match written {
+        Written::As(status) => (true, Some(status)),
+        Written::ByOthers => (true, None),
+        Written::Nothing => (false, None),
+    };
+    // Nothing goes on from what is done, or from what would fail again.
+    let fatal = decision.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Fatal);
+    if status == Some(Status::Completed) || (status == Some(Status::Failed) && fatal) {
+        store::forget_checkpoints(&task, context).await;
+    }
+    let reason = decision.reason.filter(|_| status.is_some()).map(|reason| (reason.code, reason.message));
+    afterwards.ended = hooked.then_some(Ended { task, status, reason });
+    over
 }
 
-async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &Leavings) -> bool {
+/// Runs the task unless its engine does not work here, between the hooks; `hooked` says whether the one before
+/// was begun.
+async fn guarded(
+    context: &Context,
+    task: &Task,
+    orders: &mut Orders,
+    hooked: &mut bool,
+) -> Result<(Outcome, Leavings), Abandoned> {
+    let permit = match context.breakers.admit(task.engine()) {
+        Ok(permit) => permit,
+        Err(refusal) => return Ok((guard::refused(context, task, refusal).await, Leavings::default())),
+    };
+    *hooked = true;
+    let (outcome, left) = match context.hooks.before(context, task, orders).await? {
+        Some(outcome) => (outcome, Leavings::default()),
+        // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
+        None => match AssertUnwindSafe(execute(context, task, orders)).catch_unwind().await {
+            Ok(ended) => ended?,
+            Err(_panic) => {
+                (Outcome::Failed(Failure::of_the_worker("the engine's code failed")), Leavings::default())
+            }
+        },
+    };
+    Ok((guard::judged(context, task, permit, outcome, &left.stderr).await, left))
+}
+
+async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &Leavings) -> Written {
     let (me, now) = (&context.id, context.clock.now());
     let mut pause = FIRST_PAUSE;
     for _ in 0..WRITE_TRIES {
         match context.aws.tasks.end_attempt(task, me, me.as_str(), decision, left, now).await {
-            Ok(Write::Applied | Write::AlreadyApplied) => return true,
+            Ok(Write::Applied | Write::AlreadyApplied) => return Written::As(decision.event.target()),
             Ok(Write::Fenced) => {
                 warn!("outcome not written: the task has moved on");
-                return true;
+                return Written::ByOthers;
             }
             Ok(Write::NotFound) => {
                 warn!("outcome not written: the task was deleted");
-                return true;
+                return Written::ByOthers;
             }
             Err(error) if !is_by_content(&error) => {
                 warn!(%error, "outcome not written, trying again");
@@ -150,12 +225,13 @@ async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &L
             Err(error) => {
                 // What the engine left may be the reason (a value that DynamoDB does not take).
                 error!(%error, "outcome not written");
-                return end_with_fault(context, task, &error.to_string()).await;
+                let ended = end_with_fault(context, task, &error.to_string()).await;
+                return if ended { Written::As(Status::Failed) } else { Written::Nothing };
             }
         }
     }
     error!("outcome not written, given up; the task stays RUNNING until it is rescued");
-    false
+    Written::Nothing
 }
 
 /// Whether what was to be written is the reason: a value that DynamoDB does not take. Everything else may pass,
@@ -174,7 +250,13 @@ async fn execute(
     orders: &mut Orders,
 ) -> Result<(Outcome, Leavings), Abandoned> {
     let job_dir = child::job_dir(&context.config, task);
-    let site = Site { config: &context.config, job_dir: &job_dir };
+    let search = store::earlier_checkpoint(task, &job_dir, context);
+    let resume = match store::unless_ended(search, context, orders).await? {
+        Ok(resume) => resume,
+        Err(outcome) => return Ok((outcome, Leavings::default())),
+    };
+    let told = resume.as_ref().map(|resume| &resume.told);
+    let site = Site { config: &context.config, job_dir: &job_dir, resume: told };
     let execution = match context.engines.plan(task, &site) {
         Ok(execution) => execution,
         Err(failure) => return Ok((Outcome::Failed(failure), Leavings::default())),
@@ -187,7 +269,19 @@ async fn execute(
             let outcome = run_inline(run, &reporter, context, TimeLimits::of(task), orders).await;
             outcome.map(|outcome| (outcome, Leavings::default()))
         }
-        Execution::Child(plan) => child::run(plan, task, &job_dir, context, &reporter, orders).await,
+        Execution::Child(mut plan) => {
+            if let Some(resume) = &resume {
+                resume.put_into(&mut plan);
+            }
+            let ended = match assigned(plan.confines_itself, task, context, orders).await {
+                Ok(gpus) => child::run(plan, task, &job_dir, gpus.ids(), context, &reporter, orders).await,
+                Err(stopped) => stopped.map(|outcome| (outcome, Leavings::default())),
+            };
+            match ended {
+                Ok(ended) => store::keep(ended, task, &job_dir, context, orders).await,
+                abandoned => abandoned,
+            }
+        }
     };
     match &ended {
         Ok((outcome, _)) => reporter.finish(matches!(outcome, Outcome::Succeeded { .. })).await,

@@ -7,6 +7,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::store::Address;
+
 /// What a worker may do and how much of it. From `stageline-worker.toml` in the working directory (or the
 /// file that `STAGELINE_WORKER_CONFIG` names), overridden by `STAGELINE_WORKER_…` variables.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,19 +32,109 @@ pub struct Config {
     pub pass_environment: Vec<String>,
     /// The LAMMPS program: a name on the path, or a path. Default `lmp`.
     pub lammps_program: String,
+    /// The `pw.x` of Quantum ESPRESSO: a name on the path, or a path. Default `pw.x`.
+    pub pw_program: String,
+    /// The VASP program: a name on the path, or a path. Default `vasp_std`.
+    pub vasp_program: String,
+    /// OpenFOAM's own folder, which its programs are told in `WM_PROJECT_DIR` where it exists. Default
+    /// `/usr/share/openfoam`, where Debian has it.
+    pub openfoam_dir: PathBuf,
+    /// The Python of the `python` engine: a name on the path, or a path. Default `python3`.
+    pub python_program: String,
+    /// The Python that has dolfinx: a name on the path, or a path. Default `/usr/bin/python3`, Debian's own.
+    pub fenicsx_python: String,
+    /// Images that the `container` engine may run: a name, with its tag or for all of its tags, or the
+    /// beginning of names, which ends in `/`. Default: none.
+    pub allowed_images: Vec<String>,
+    /// The docker or podman of the `container` engine: a name on the path, or a path. Default: `docker`, or
+    /// `podman` where there is no docker.
+    pub container_program: Option<String>,
+    /// Whether an image that is not on this machine is fetched. Default `missing`.
+    pub container_pull: Pull,
+    /// Whether a container may have a network when its task asks for one. Default: no.
+    pub container_network: bool,
     /// Seconds that a poll of an empty queue waits, 1 to 20. Longer is cheaper (at 20, an idle host costs
     /// 180 requests an hour and lane); a worker that stops may leave a message unseen for the visibility
     /// timeout when its last poll is cut. Default 20.
     pub poll_wait_seconds: u64,
+    /// The graphics processors that it gives to tasks, as `CUDA_VISIBLE_DEVICES` names them. Default: none.
+    pub gpus: Vec<String>,
+    /// The most memory of one task's processes together, in MiB. Default: no limit, as for the next four.
+    pub max_memory_mb: Option<u64>,
+    /// The most that each process may map, in MiB.
+    pub max_address_space_mb: Option<u64>,
+    /// The largest file that a task may write, in MiB.
+    pub max_file_size_mb: Option<u64>,
+    /// The most files that each process may have open.
+    pub max_open_files: Option<u32>,
+    /// The most processes and threads that the worker's user may have while a task starts one.
+    pub max_processes: Option<u32>,
+    /// What is put around processes. Default `off`.
+    pub sandbox: SandboxKind,
+    /// Whether a task may have a network in the sandbox when it asks for one. Default: no.
+    pub sandbox_network: bool,
+    /// Further files and folders that the sandbox hides. Default: none.
+    pub sandbox_hidden: Vec<PathBuf>,
     /// Seconds between TERM and KILL when an engine is stopped. Default 10.
     pub term_grace_seconds: u64,
     /// Seconds that running tasks have to finish when the worker is asked to stop. Default 60.
     pub drain_grace_seconds: u64,
     /// Bytes of each of standard output and error that are kept as a file. Default 64 MiB.
     pub log_limit_bytes: u64,
+    /// Where what attempts leave is stored: `s3://bucket/prefix` or `file:///folder`. Default: nowhere, it stays in
+    /// the job folder.
+    pub artifacts_url: Option<String>,
+    /// Seconds that storing the outputs of a successful attempt is tried. Default 120.
+    pub store_patience_seconds: u64,
+    /// Buckets from which tasks may have inputs fetched. Default: none beside that of `artifacts_url`.
+    pub allowed_buckets: Vec<String>,
+    /// Folders beside `inputs_dir` from which tasks may have inputs by `file://`. Default: none.
+    pub input_roots: Vec<PathBuf>,
+    /// Bytes that a fetched input may have. Default 16 GiB.
+    pub input_limit_bytes: u64,
+    /// Seconds between two looks for a checkpoint of a running task to store; 0 stores none. Default 60.
+    pub checkpoint_seconds: u64,
+    /// Days after which job folders are removed. Default: never.
+    pub keep_job_days: Option<u32>,
+    /// Failures in a row that are this machine's own (a program is missing, the disk is full, no licence) after
+    /// which it runs none of the engine's tasks for a while; 0 is never. Default 3.
+    pub breaker_failures: u32,
+    /// Seconds of the first such pause, 1 to 900; it doubles each time, up to 900. Default 30.
+    pub breaker_pause_seconds: u64,
+    /// A command before each attempt, which may keep it from running: an absolute path and its arguments.
+    /// Default: none.
+    pub hook_before: Vec<String>,
+    /// A command after each attempt. Default: none.
+    pub hook_after: Vec<String>,
+    /// An address that is told of the beginning and the end of each attempt. Default: none.
+    pub webhook_url: Option<String>,
+    /// The file with the secret that those calls are signed with. Default: none.
+    pub webhook_secret_file: Option<PathBuf>,
     /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
     /// Default: none.
     pub instance: Option<String>,
+}
+
+/// What is put around processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxKind {
+    /// Nothing: they see what the worker's user sees.
+    #[default]
+    Off,
+    /// bubblewrap.
+    Bubblewrap,
+}
+
+/// Whether images are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// Those that are not there.
+    #[default]
+    Missing,
+    /// None: what is not there fails.
+    Never,
 }
 
 /// A configuration that cannot be used.
@@ -77,10 +169,41 @@ impl Default for Config {
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             pass_environment: Vec::new(),
             lammps_program: "lmp".to_owned(),
+            pw_program: "pw.x".to_owned(),
+            vasp_program: "vasp_std".to_owned(),
+            openfoam_dir: PathBuf::from("/usr/share/openfoam"),
+            python_program: "python3".to_owned(),
+            fenicsx_python: "/usr/bin/python3".to_owned(),
+            allowed_images: Vec::new(),
+            container_program: None,
+            container_pull: Pull::default(),
+            container_network: false,
             poll_wait_seconds: 20,
+            gpus: Vec::new(),
+            max_memory_mb: None,
+            max_address_space_mb: None,
+            max_file_size_mb: None,
+            max_open_files: None,
+            max_processes: None,
+            sandbox: SandboxKind::default(),
+            sandbox_network: false,
+            sandbox_hidden: Vec::new(),
             term_grace_seconds: 10,
             drain_grace_seconds: 60,
             log_limit_bytes: 64 * 1024 * 1024,
+            artifacts_url: None,
+            store_patience_seconds: 120,
+            allowed_buckets: Vec::new(),
+            input_roots: Vec::new(),
+            input_limit_bytes: 16 << 30,
+            checkpoint_seconds: 60,
+            keep_job_days: None,
+            breaker_failures: 3,
+            breaker_pause_seconds: 30,
+            hook_before: Vec::new(),
+            hook_after: Vec::new(),
+            webhook_url: None,
+            webhook_secret_file: None,
             instance: None,
         }
     }
@@ -120,8 +243,38 @@ impl Config {
         if !(1..=20).contains(&self.poll_wait_seconds) {
             return invalid("poll_wait_seconds", "must be 1 to 20");
         }
+        if !(1..=900).contains(&self.breaker_pause_seconds) {
+            return invalid("breaker_pause_seconds", "must be 1 to 900");
+        }
+        crate::hooks::check(&self)?;
+        if !self.gpus.iter().all(|id| is_device(id)) {
+            return invalid("gpus", "must hold ids as `CUDA_VISIBLE_DEVICES` has them, such as \"0\"");
+        }
+        if self.gpus.iter().collect::<std::collections::BTreeSet<_>>().len() < self.gpus.len() {
+            return invalid("gpus", "must not name a device twice");
+        }
+        for (setting, most) in [
+            ("max_memory_mb", self.max_memory_mb),
+            ("max_address_space_mb", self.max_address_space_mb),
+            ("max_file_size_mb", self.max_file_size_mb),
+            ("max_open_files", self.max_open_files.map(u64::from)),
+            ("max_processes", self.max_processes.map(u64::from)),
+        ] {
+            if most == Some(0) {
+                return invalid(setting, "must be 1 or more; leave it out for no limit");
+            }
+        }
         if self.pass_environment.iter().any(|name| name.starts_with("AWS_")) {
             return invalid("pass_environment", "must not hand AWS variables to engines");
+        }
+        if let Err(why) = self.artifacts_address() {
+            return invalid("artifacts_url", why);
+        }
+        if !(1..=3_600).contains(&self.store_patience_seconds) {
+            return invalid("store_patience_seconds", "must be 1 to 3,600");
+        }
+        if self.keep_job_days == Some(0) {
+            return invalid("keep_job_days", "must be 1 or more; leave it out to keep job folders");
         }
         std::fs::create_dir_all(&self.work_dir).map_err(|e| ConfigError::Invalid {
             setting: "work_dir",
@@ -132,13 +285,47 @@ impl Config {
                 .canonicalize()
                 .map_err(|e| ConfigError::Invalid { setting, why: format!("{}: {e}", dir.display()) })?;
         }
-        // A path of the worker's folder, not of a job's.
-        if self.lammps_program.contains('/')
-            && let Ok(path) = std::path::absolute(&self.lammps_program)
+        for root in &mut self.input_roots {
+            *root = root.canonicalize().map_err(|e| ConfigError::Invalid {
+                setting: "input_roots",
+                why: format!("{}: {e}", root.display()),
+            })?;
+        }
+        // Paths of the worker's folder, not of a job's.
+        for program in [
+            &mut self.lammps_program,
+            &mut self.python_program,
+            &mut self.fenicsx_python,
+            &mut self.pw_program,
+            &mut self.vasp_program,
+        ] {
+            if program.contains('/')
+                && let Ok(path) = std::path::absolute(&*program)
+            {
+                *program = path.to_string_lossy().into_owned();
+            }
+        }
+        if let Some(program) = self.container_program.as_mut().filter(|program| program.contains('/'))
+            && let Ok(path) = std::path::absolute(&*program)
         {
-            self.lammps_program = path.to_string_lossy().into_owned();
+            *program = path.to_string_lossy().into_owned();
+        }
+        if let Ok(path) = std::path::absolute(&self.openfoam_dir) {
+            self.openfoam_dir = path;
         }
         Ok(self)
+    }
+
+    /// What `artifacts_url` names.
+    pub(crate) fn artifacts_address(&self) -> Result<Option<Address>, &'static str> {
+        self.artifacts_url.as_deref().filter(|url| !url.is_empty()).map(Address::parse).transpose()
+    }
+
+    /// Whether tasks may have inputs fetched from `bucket`.
+    pub(crate) fn allows_bucket(&self, bucket: &str) -> bool {
+        let is_own =
+            matches!(self.artifacts_address(), Ok(Some(Address::S3 { bucket: own, .. })) if own == bucket);
+        is_own || self.allowed_buckets.iter().any(|allowed| allowed == bucket)
     }
 
     /// Time between TERM and KILL.
@@ -155,6 +342,12 @@ impl Config {
     pub fn allows(&self, program: &str) -> bool {
         self.allow_any_program || self.allowed_programs.iter().any(|allowed| allowed == program)
     }
+}
+
+/// A number, or a long name such as `GPU-8f3a…` or `MIG-…`.
+fn is_device(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '/' | '.' | '_');
+    (1..=100).contains(&id.len()) && id.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -181,7 +374,14 @@ mod tests {
         assert!(bad(|c| c.slots = 0).contains("`slots`"));
         assert!(bad(|c| c.poll_wait_seconds = 60).contains("`poll_wait_seconds`"));
         assert!(bad(|c| c.pass_environment = vec!["AWS_SECRET_ACCESS_KEY".into()]).contains("AWS"));
+        assert!(bad(|c| c.gpus = vec!["0,1".into()]).contains("`gpus`"));
+        assert!(bad(|c| c.gpus = vec!["0".into(), "0".into()]).contains("twice"));
+        assert!(bad(|c| c.max_memory_mb = Some(0)).contains("`max_memory_mb`"));
         assert!(bad(|c| c.work_dir = "/dev/null/x".into()).contains("`work_dir`"));
+        assert!(bad(|c| c.artifacts_url = Some("gs://x/y".into())).contains("`artifacts_url`"));
+        assert!(bad(|c| c.store_patience_seconds = 0).contains("`store_patience_seconds`"));
+        assert!(bad(|c| c.keep_job_days = Some(0)).contains("`keep_job_days`"));
+        assert!(bad(|c| c.input_roots = vec!["/nowhere/at/all".into()]).contains("`input_roots`"));
         assert!(bad(|c| c.inputs_dir = "/nowhere/at/all".into()).contains("`inputs_dir`"));
     }
 }

@@ -9,20 +9,33 @@ use stageline::task::WorkerId;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::child::Custody;
+use crate::child::{Confiner, Custody};
 use crate::engines::Engines;
+use crate::fleet::Fleet;
+use crate::gpus::Gpus;
+use crate::guard::Breakers;
+use crate::hooks::Hooks;
 use crate::received::Received;
 use crate::review::ReviewRequests;
 use crate::running::Running;
+use crate::store::Store;
 
 /// One worker's parts, as an attempt sees them.
 pub(crate) struct Context {
     pub id: WorkerId,
     pub config: Config,
     pub aws: Aws,
+    /// Where what attempts leave is stored; none when it stays here.
+    pub artifacts: Option<Store>,
     pub clock: Clock,
     pub engines: Engines,
+    pub breakers: Arc<Breakers>,
+    pub hooks: Hooks,
+    pub fleet: Fleet,
     pub custody: Arc<Custody>,
+    /// What processes are confined with.
+    pub confiner: Confiner,
+    pub gpus: Arc<Gpus>,
     pub running: Arc<Running>,
     pub received: Arc<Received>,
     pub lease: Lease,

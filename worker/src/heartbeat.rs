@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::acknowledge::Acknowledger;
+use crate::guard::Breakers;
 use crate::received::Received;
 use crate::registry::Registry;
 use crate::review::Reviewer;
@@ -42,6 +43,7 @@ pub(crate) struct LeaseKeeper {
     pub lease: Lease,
     pub running: Arc<Running>,
     pub received: Arc<Received>,
+    pub breakers: Arc<Breakers>,
     pub reviewer: Reviewer,
     /// Tasks that attempts want looked at.
     pub asked: mpsc::Receiver<TaskId>,
@@ -105,6 +107,7 @@ impl LeaseKeeper {
         self.beat.running = u32::try_from(self.running.count()).unwrap_or(u32::MAX);
         self.beat.draining = self.drain.is_cancelled();
         self.beat.received_until = self.received.until();
+        self.beat.broken = self.breakers.broken();
         Instant::now()
     }
 

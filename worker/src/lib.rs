@@ -9,14 +9,20 @@
 
 mod acknowledge;
 mod attempt;
+mod breaker;
 pub mod child;
 pub mod config;
 mod context;
 mod control;
 pub mod engines;
 mod fence;
+mod fleet;
 mod former;
+mod gpus;
+mod guard;
 mod heartbeat;
+mod hooks;
+mod old_jobs;
 mod poller;
 pub mod progress;
 mod received;
@@ -25,7 +31,9 @@ mod rescue;
 mod review;
 mod running;
 mod service;
+mod store;
 mod take;
+mod trouble;
 mod worker;
 
 pub use config::{Config, ConfigError};

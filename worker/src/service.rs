@@ -1,5 +1,6 @@
 //! The worker as a process of its own: configuration, signals, logs.
 
+use nix::sys::resource::{Resource, setrlimit};
 use stageline::aws::{Aws, Deployment, sdk_config};
 use stageline::{Clock, logging};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,10 +19,18 @@ pub async fn serve() -> Result<(), WorkerError> {
     let config = Config::load()?;
     let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
     let aws = Aws::new(&sdk_config().await, &deployment);
+    leave_no_core_files();
     let worker = Worker::new(config, aws, &deployment, Clock::system(), Custody::of_whole_process()?)?;
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(obey_signals(drain.clone(), stop.clone()));
     worker.run(drain, stop).await
+}
+
+/// A core file of a simulation is as large as its memory, and its job folder is kept. Children inherit this.
+fn leave_no_core_files() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        warn!(%error, "programs that crash may leave core files");
+    }
 }
 
 async fn obey_signals(drain: CancellationToken, stop: CancellationToken) {

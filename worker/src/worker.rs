@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use stageline::aws::{Aws, AwsError, Deployment, DeploymentError, Heartbeat};
 use stageline::protocol::lease::Lease;
@@ -12,20 +13,29 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::acknowledge::Acknowledger;
-use crate::child::Custody;
+use crate::child::{Confiner, Custody};
 use crate::context::Context;
 use crate::engines::Engines;
 use crate::fence::keep_fence;
+use crate::fleet::Fleet;
 use crate::former::{LifeLock, settle_former_selves};
+use crate::gpus::Gpus;
+use crate::guard::Breakers;
 use crate::heartbeat::LeaseKeeper;
+use crate::hooks::{Hooks, Webhook};
+use crate::old_jobs::keep_removing;
 use crate::poller::Poller;
 use crate::received::Received;
 use crate::review::{ReviewRequests, Reviewer};
 use crate::running::Running;
+use crate::store::Store;
 use crate::{Config, ConfigError};
+
+/// How long calls of the webhook that still wait may take when the worker ends.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -57,17 +67,19 @@ pub struct Worker {
     id: WorkerId,
     config: Config,
     aws: Aws,
+    artifacts: Option<Store>,
     clock: Clock,
     queues: Queues,
     lease: Lease,
     custody: Custody,
+    confiner: Confiner,
 }
 
 impl Worker {
     /// A worker of `deployment`.
     ///
     /// # Errors
-    /// When the configuration makes no sense, or its pool does not exist.
+    /// When the configuration makes no sense or needs what this machine has not got, or its pool does not exist.
     pub fn new(
         config: Config,
         aws: Aws,
@@ -76,6 +88,7 @@ impl Worker {
         custody: Custody,
     ) -> Result<Self, WorkerError> {
         let config = config.validated()?;
+        let confiner = Confiner::of(&config)?;
         let pool = deployment.pools.get(&config.pool).ok_or_else(|| {
             let known: Vec<_> = deployment.pools.iter().map(|pool| pool.name.as_str()).collect();
             WorkerError::NoSuchPool {
@@ -84,9 +97,13 @@ impl Worker {
             }
         })?;
         let queues = pool.queues.clone();
+        let invalid = |why: String| ConfigError::Invalid { setting: "artifacts_url", why };
+        let address = config.artifacts_address().map_err(|why| invalid(why.to_owned()))?;
+        let opened = address.map(|address| Store::open(&address, &aws.sdk)).transpose();
+        let artifacts = opened.map_err(|error| invalid(format!("cannot be used: {error}")))?;
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let id = WorkerId::fresh(host.as_deref().unwrap_or("worker"));
-        Ok(Self { id, config, aws, clock, queues, lease: deployment.lease, custody })
+        Ok(Self { id, config, aws, artifacts, clock, queues, lease: deployment.lease, custody, confiner })
     }
 
     /// The worker's id: this incarnation's.
@@ -101,6 +118,10 @@ impl Worker {
     /// When the lock of its own file cannot be had, or the first heartbeat cannot be written: nothing has
     /// been taken then.
     pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), WorkerError> {
+        let told = CancellationToken::new();
+        let webhook = Webhook::start(&self.config, self.clock.clone(), told.clone())?;
+        let (webhook, telling) = webhook.unzip();
+        let breakers = Arc::new(Breakers::new(&self.config, self.clock.clone()));
         let life = LifeLock::take(&self.config.work_dir, &self.id).map_err(|error| ConfigError::Invalid {
             setting: "work_dir",
             why: format!(
@@ -120,6 +141,7 @@ impl Worker {
             lease: self.lease,
             running: Arc::clone(&running),
             received: Arc::clone(&received),
+            breakers: Arc::clone(&breakers),
             reviewer: Reviewer {
                 worker: self.id.clone(),
                 tasks: self.aws.tasks.clone(),
@@ -143,13 +165,20 @@ impl Worker {
         let (slots, grace) = (self.config.slots as usize, self.config.drain_grace());
         info!(worker.id = %self.id, pool = %self.config.pool, slots, "worker started");
 
+        let gpus = Gpus::new(&self.config.gpus);
         let context = Arc::new(Context {
             id: self.id,
             config: self.config,
+            artifacts: self.artifacts,
             aws: self.aws,
             clock: self.clock,
             engines,
+            breakers,
+            hooks: Hooks::new(webhook),
+            fleet: Fleet::default(),
             custody: Arc::new(self.custody),
+            confiner: self.confiner,
+            gpus,
             running,
             received,
             lease: self.lease,
@@ -157,6 +186,7 @@ impl Worker {
             reviews,
             stop: stop.clone(),
         });
+        let removing = tokio::spawn(keep_removing(Arc::clone(&context), given_up.clone()));
         let attempts = TaskTracker::new();
         Poller {
             context: Arc::clone(&context),
@@ -176,11 +206,18 @@ impl Worker {
             () = tokio::time::sleep(grace) => stop.cancel(),
         }
         attempts.wait().await;
+        told.cancel();
         drop(acknowledger);
         given_up.cancel();
         // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
-        let _joined = tokio::join!(leasing, acknowledging, fencing);
+        let _joined = tokio::join!(leasing, acknowledging, fencing, removing);
         life.give_up();
+        if let Some(mut telling) = telling
+            && tokio::time::timeout(LAST_CALLS, &mut telling).await.is_err()
+        {
+            warn!("calls of the webhook are given up");
+            telling.abort();
+        }
         info!(worker.id = %context.id, "worker stopped");
         Ok(())
     }
@@ -197,6 +234,7 @@ impl Worker {
             draining: false,
             instance: self.config.instance.clone(),
             received_until: BTreeMap::new(),
+            broken: BTreeMap::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::args::ListArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
+use crate::plain::plain_line;
 
 pub(super) async fn run(aws: &Aws, args: &ListArgs, format: Format) -> Result<Exit, Failure> {
     let tasks = aws.tasks.newest(&args.account, args.limit).await?;
@@ -21,13 +22,13 @@ pub(super) async fn run(aws: &Aws, args: &ListArgs, format: Format) -> Result<Ex
     output::line(format_args!("{:<38} {:<10} {:<9} {:<24} WHAT", "ID", "STATUS", "ENGINE", "CREATED"));
     for task in tasks {
         let what = task.command.as_ref().or(task.script.as_ref()).or(task.description.as_ref());
-        let what: String = what.map(|text| text.chars().take(60).collect()).unwrap_or_default();
+        let what: String = what.map(|text| plain_line(text).chars().take(60).collect()).unwrap_or_default();
         let created = task.created_at.map(|at| at.to_string()).unwrap_or_default();
         let status = colour(task.status).apply_to(task.status);
         output::line(format_args!(
             "{:<38} {status:<10} {:<9} {created:<24} {what}",
             task.id.as_str(),
-            task.engine()
+            plain_line(task.engine())
         ));
     }
     Ok(Exit::Success)

@@ -10,6 +10,7 @@ use stageline::{At, Clock};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
+use crate::plain::{plain, plain_line};
 
 /// The transitions that are shown; the record keeps more.
 const HISTORY_SHOWN: usize = 5;
@@ -39,10 +40,12 @@ pub(super) fn show(task: &Task, stages: &[Stage], format: Format) {
 }
 
 fn text(task: &Task, stages: &[Stage]) {
-    let row = |name: &str, value: String| output::line(format!("{name:<10} {value}"));
+    let row = |name: &str, value: String| output::line(row(name, &value));
     row("task", task.id.to_string());
     let asked = asked(task).map(|what| format!(" ({what})")).unwrap_or_default();
-    row("status", format!("{}{asked}", colour(task.status).apply_to(task.status)));
+    // The one row with colours of its own.
+    let status = colour(task.status).apply_to(task.status);
+    output::line(format_args!("{:<10} {status}{asked}", "status"));
     if let Some(reason) = &task.status_reason {
         row("reason", format!("{}: {}", reason.code, reason.message));
     }
@@ -64,7 +67,7 @@ fn text(task: &Task, stages: &[Stage]) {
     }
     if let Some(entries) = task.history.as_ref().filter(|entries| !entries.is_empty()) {
         let last = &entries[entries.len().saturating_sub(HISTORY_SHOWN)..];
-        row("history", last.iter().map(history_line).collect::<Vec<_>>().join(INDENT));
+        row("history", last.iter().map(history_line).collect::<Vec<_>>().join("\n"));
     }
     if let Some(result) = &task.result {
         row("result", result.to_string());
@@ -75,11 +78,16 @@ fn text(task: &Task, stages: &[Stage]) {
     }
     for (name, tail) in [("stdout", &task.stdout), ("stderr", &task.stderr)] {
         if let Some(tail) = tail {
-            let lines: Vec<_> = tail.trim_end().lines().collect();
-            let shown = lines[lines.len().saturating_sub(5)..].join(INDENT);
-            row(name, shown);
+            let tail = plain(tail.trim_end());
+            let lines: Vec<_> = tail.lines().collect();
+            row(name, lines[lines.len().saturating_sub(5)..].join("\n"));
         }
     }
+}
+
+/// A row of whatever a record says; further lines stand below the first one.
+fn row(name: &str, value: &str) -> String {
+    format!("{name:<10} {}", plain(value).replace('\n', INDENT))
 }
 
 /// What was asked of the task and is not done yet.
@@ -138,7 +146,7 @@ fn history_line(entry: &HistoryEntry) -> String {
     if let Some(message) = entry.message.as_deref().and_then(|message| message.lines().next()) {
         line.push_str(&format!(": {message}"));
     }
-    line
+    plain_line(&line).into_owned()
 }
 
 fn times(task: &Task) -> Option<String> {
@@ -167,7 +175,7 @@ pub(super) fn stage_line(stage: &Stage) -> String {
     if let Some(message) = &stage.status_message {
         line.push_str(&format!(", {message}"));
     }
-    line
+    plain_line(&line).into_owned()
 }
 
 #[cfg(test)]
@@ -176,6 +184,19 @@ mod tests {
 
     fn task(record: serde_json::Value) -> Task {
         Task::from_json(record).unwrap()
+    }
+
+    #[test]
+    fn what_a_record_says_cannot_be_taken_for_another_row() {
+        assert_eq!(
+            row("reason", "one\nstatus     COMPLETED"),
+            "reason     one\n           status     COMPLETED"
+        );
+        assert_eq!(row("stdout", "a\u{1b}[2Jb\r\nc"), "stdout     a\u{FFFD}[2Jb\n           c");
+        let stage = json!({"taskId": "t", "order": 1, "name": "Run\u{1b}[31m", "attempt": 1, "status": "RUNNING",
+            "statusMessage": "a\nb\rc"});
+        let stage: Stage = serde_json::from_value(stage).unwrap();
+        assert_eq!(stage_line(&stage), "Run\u{FFFD}[31m: running, a b c");
     }
 
     #[test]

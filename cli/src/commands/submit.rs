@@ -83,6 +83,7 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
         // Its other name, which would make it two.
         record.remove("scheduledTime");
     }
+    resources(args, &mut record);
     let mut set = |name: &str, value: Value| record.insert(name.to_owned(), value);
     if !args.inputs.is_empty() {
         set("inputs", json!(args.inputs));
@@ -108,6 +109,26 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
     let task = Task::from_json(Value::Object(record))?;
     task.validate()?;
     Ok(task)
+}
+
+/// What it takes of its worker: each amount that is typed replaces that of the file.
+fn resources(args: &SubmitArgs, record: &mut Map<String, Value>) {
+    let amounts = [
+        ("cpus", args.cpus.map(|n| json!(n))),
+        ("memoryMb", args.memory_mb.map(|n| json!(n))),
+        ("gpus", args.gpus.map(|n| json!(n))),
+    ];
+    for (name, amount) in amounts {
+        let Some(amount) = amount else { continue };
+        let resources = record.entry("resources").or_insert(Value::Null);
+        if resources.is_null() {
+            *resources = json!({});
+        }
+        // Anything else than a map is malformed, and said to be when the record is read.
+        if let Some(resources) = resources.as_object_mut() {
+            resources.insert(name.to_owned(), amount);
+        }
+    }
 }
 
 /// The policy that the arguments describe.
@@ -205,6 +226,23 @@ mod tests {
         let policy = submit("--retries 1 --retry-strategy immediate -- true").unwrap().retry.unwrap();
         assert_eq!((policy.strategy, policy.delay_seconds), (RetryStrategy::Immediate, 0));
         assert_eq!(submit("-- true").unwrap().retry, None);
+    }
+
+    #[test]
+    fn what_it_takes_of_its_worker_is_typed_beside_what_the_file_says() {
+        let task = submit("--cpus 4 --memory-mb 2048 --gpus 1 -- true").unwrap();
+        assert_eq!(json!(task.resources), json!({"slots": null, "cpus": 4, "memoryMb": 2048, "gpus": 1}));
+        assert_eq!(submit("-- true").unwrap().resources, None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let json = format!("--json {} --cpus 3", file.path().display());
+        for (resources, memory) in [(json!({"cpus": 1, "memoryMb": 64}), Some(64)), (json!(null), None)] {
+            std::fs::write(file.path(), json!({"command": "true", "resources": resources}).to_string())
+                .unwrap();
+            let read = submit(&json).unwrap().resources.unwrap();
+            assert_eq!((read.cpus, read.memory_mb), (Some(3), memory));
+        }
+        std::fs::write(file.path(), json!({"command": "true", "resources": 5}).to_string()).unwrap();
+        assert!(submit(&json).unwrap_err().to_string().contains("attribute `resources`"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::status::{asked, due, read, show, stage_line};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
+use crate::plain::plain_line;
 use crate::progress::style;
 
 const PERIOD: Duration = Duration::from_millis(500);
@@ -108,7 +109,7 @@ impl View for Bars {
         let bars = self.tasks.entry(task.id.clone()).or_insert_with(|| {
             let head = all.add(ProgressBar::new_spinner());
             head.set_style(style("{spinner:.cyan} {prefix}  {msg}"));
-            head.set_prefix(format!("{} {}", task.engine(), task.id));
+            head.set_prefix(plain_line(&format!("{} {}", task.engine(), task.id)).into_owned());
             head.enable_steady_tick(Duration::from_millis(120));
             TaskBars { head, attempt: task.attempt, stages: BTreeMap::new() }
         });
@@ -126,7 +127,7 @@ impl View for Bars {
             let above = bars.stages.values().next_back().unwrap_or(&bars.head).clone();
             let bar = bars.stages.entry(stage.order).or_insert_with(|| {
                 let bar = all.insert_after(&above, ProgressBar::no_length());
-                bar.set_prefix(stage.name.clone());
+                bar.set_prefix(plain_line(&stage.name).into_owned());
                 bar
             });
             match stage.total_items {
@@ -181,7 +182,7 @@ fn headline(task: &Task, now: At) -> String {
     };
     let asked = asked(task).map(str::to_owned);
     let how: Vec<_> = [how, asked].into_iter().flatten().collect();
-    format!("{status}  {}", how.join(", "))
+    format!("{status}  {}", plain_line(&how.join(", ")))
 }
 
 /// Rate, time left and what goes on.
@@ -201,7 +202,7 @@ fn details(stage: &Stage) -> String {
     }
     // Of the message's counters the bar says the same already.
     if let Some(message) = stage.status_message.as_ref().filter(|_| running) {
-        parts.push(message.clone());
+        parts.push(plain_line(message).into_owned());
     }
     parts.join("  ")
 }
@@ -244,7 +245,7 @@ struct JsonLines {
 
 impl View for JsonLines {
     fn update(&mut self, task: &Task, stages: &[Stage]) {
-        let line = json!({ "id": task.id, "status": task.status, "stages": stages }).to_string();
+        let line = output::json_text(&json!({ "id": task.id, "status": task.status, "stages": stages }));
         if self.last.get(&task.id) != Some(&line) {
             eprintln!("{line}");
             self.last.insert(task.id.clone(), line);
@@ -253,5 +254,23 @@ impl View for JsonLines {
 
     fn has_shown(&self) -> bool {
         !self.last.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_task_or_stage_is_one_line_of_text() {
+        let hostile = "a\u{1b}[2J\nb\rc\u{9b}31m";
+        let shown = "a\u{FFFD}[2J b c\u{FFFD}31m";
+        let reason = json!({"code": "EXIT_NON_ZERO", "message": hostile});
+        let task = Task::from_json(json!({"id": "t", "status": "FAILED", "statusReason": reason})).unwrap();
+        assert!(headline(&task, Clock::system().now()).ends_with(&format!("FAILED  {shown}")));
+        let stage =
+            json!({"taskId": "t", "order": 1, "name": "Run", "status": "RUNNING", "statusMessage": hostile});
+        let stage: Stage = serde_json::from_value(stage).unwrap();
+        assert_eq!(details(&stage), shown);
     }
 }

@@ -249,6 +249,11 @@ impl Dev {
         self.ready["environment"]["STAGELINE_TASKS_TABLE"].as_str().unwrap()
     }
 
+    /// The name of the table of stages.
+    pub fn stages_table(&self) -> &str {
+        self.ready["environment"]["STAGELINE_STAGES_TABLE"].as_str().unwrap()
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }

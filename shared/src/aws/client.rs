@@ -36,6 +36,8 @@ pub async fn sdk_config() -> SdkConfig {
 /// The tables and queues of one deployment.
 #[derive(Clone, Debug)]
 pub struct Aws {
+    /// What the clients were made from, for further ones.
+    pub sdk: SdkConfig,
     /// The `tasks` table.
     pub tasks: TasksTable,
     /// The `stages` table.
@@ -53,6 +55,7 @@ impl Aws {
     pub fn new(config: &SdkConfig, deployment: &Deployment) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         Self {
+            sdk: config.clone(),
             tasks: TasksTable::new(dynamodb.clone(), deployment.tasks_table.clone()),
             stages: StagesTable::new(dynamodb.clone(), deployment.stages_table.clone()),
             workers: WorkersTable::new(dynamodb.clone(), deployment.control_table.clone()),

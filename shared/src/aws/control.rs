@@ -44,6 +44,10 @@ pub struct Heartbeat {
     /// The EC2 instance id or ECS task ARN it runs in, by which events about that find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Engines that do not work on it, and until when it runs none of their tasks; that moment is over while it
+    /// tries one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken: BTreeMap<String, At>,
     /// For each lane when the latest message was sent that it received: what is still missing of older ones
     /// is gone.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! From what an attempt came to, to what is written on the record.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -28,6 +29,16 @@ pub enum Outcome {
     },
     /// Its worker is being stopped.
     Interrupted,
+    /// Its worker cannot run it, through no fault of the task: it goes back, for another worker or for later.
+    HandedBack {
+        /// What its worker cannot do.
+        failure: Failure,
+        /// How long nobody is to take it.
+        wait: Duration,
+        /// Whether it counts as an interruption: not while another worker may be able to, which may be busy
+        /// for as long as it likes.
+        charged: bool,
+    },
     /// Its worker was not heard of any more.
     Lost,
     /// Somebody asked for its end, and it was stopped.
@@ -112,6 +123,7 @@ pub fn decide(outcome: Outcome, task: &Task, now: At) -> Decision {
         Outcome::Failed(failure) => failed(failure, task, now),
         Outcome::TimedOut { seconds, soft } => failed(timed_out(seconds, soft, task), task, now),
         Outcome::Interrupted => interrupted(Code::Interrupted, ErrorKind::Interrupted, task, now),
+        Outcome::HandedBack { failure, wait, charged } => handed_back(failure, wait, charged, task, now),
         Outcome::Lost => interrupted(Code::WorkerLost, ErrorKind::Lost, task, now),
         Outcome::Cancelled => cancellation(now),
     };
@@ -175,10 +187,7 @@ fn out_of_memory_before(task: &Task) -> u32 {
 
 fn interrupted(code: Code, kind: ErrorKind, task: &Task, now: At) -> Decision {
     let interruptions = task.interruptions.unwrap_or(0).saturating_add(1);
-    let budget = task
-        .retry
-        .as_ref()
-        .map_or_else(|| RetryPolicy::default().interruptions(), RetryPolicy::interruptions);
+    let budget = interruption_budget(task);
     let decision = if interruptions > budget {
         let message = format!(
             "its workers were stopped or lost {interruptions} times, more than `retry.maxInterruptions` of \
@@ -201,6 +210,40 @@ fn interrupted(code: Code, kind: ErrorKind, task: &Task, now: At) -> Decision {
         Decision::of(Event::Interrupted, Some(StatusReason::new(code, message)), now)
     };
     Decision { interruptions: Some(interruptions), ..decision }
+}
+
+fn interruption_budget(task: &Task) -> u32 {
+    task.retry.as_ref().map_or_else(|| RetryPolicy::default().interruptions(), RetryPolicy::interruptions)
+}
+
+/// Back to its queue for another worker, or for later; or its end with the worker's own reason, once that has
+/// happened too often.
+fn handed_back(failure: Failure, wait: Duration, charged: bool, task: &Task, now: At) -> Decision {
+    let interruptions = task.interruptions.unwrap_or(0).saturating_add(u32::from(charged));
+    let budget = interruption_budget(task);
+    let decision = if charged && interruptions > budget {
+        let message = format!(
+            "{}; workers gave it back or lost it {interruptions} times, more than `retry.maxInterruptions` of \
+             {budget}",
+            failure.message
+        );
+        let error = ErrorDetails {
+            code: failure.code.as_str().to_owned(),
+            kind: failure.kind,
+            exit_code: failure.exit_code,
+            signal: failure.signal,
+            fingerprint: Some(fingerprint(failure.code, &failure.message)),
+        };
+        let reason = StatusReason::new(failure.code, Rejection::new(failure.code, message).message);
+        Decision { error: Some(error), ..Decision::of(Event::Failed, Some(reason), now) }
+    } else {
+        let message = Rejection::new(failure.code, failure.message).message;
+        Decision {
+            not_before: (!wait.is_zero()).then(|| now.plus(wait)),
+            ..Decision::of(Event::Interrupted, Some(StatusReason::new(failure.code, message)), now)
+        }
+    };
+    Decision { interruptions: charged.then_some(interruptions), ..decision }
 }
 
 /// Equal for messages that differ only in digits (times, ids, counts, line numbers).

@@ -114,6 +114,28 @@ fn interruptions_have_a_budget_of_their_own() {
 }
 
 #[test]
+fn what_a_worker_cannot_run_goes_back_and_ends_with_that_workers_reason() {
+    let failure = || Failure::fatal(Code::EngineMissing, "there is no lmp");
+    let back = |charged| Outcome::HandedBack { failure: failure(), wait: Duration::from_secs(5), charged };
+    let mut task = with_policy(RetryPolicy { max_interruptions: Some(2), ..RetryPolicy::default() });
+    let now = At::from_millis(NOW);
+    for (before, status) in [(1, Status::Pending), (2, Status::Failed)] {
+        task.interruptions = Some(before);
+        let decision = decide(back(true), &task, now);
+        assert_eq!((decision.event.target(), decision.interruptions), (status, Some(before + 1)));
+        let reason = decision.reason.unwrap();
+        assert!(reason.code == "ENGINE_MISSING" && reason.message.starts_with("there is no lmp"));
+        assert_eq!(decision.failures, None, "it is no failure of the task");
+        let waits = (status == Status::Pending).then(|| now.plus(Duration::from_secs(5)));
+        assert_eq!((decision.not_before, decision.error.is_some()), (waits, status == Status::Failed));
+    }
+    let decision = decide(back(false), &task, now);
+    assert_eq!((decision.event, decision.interruptions), (Event::Interrupted, None));
+    task.cancel_requested = Some(true);
+    assert_eq!(next(back(false), &task), Status::Cancelled);
+}
+
+#[test]
 fn a_task_whose_end_was_asked_for_never_runs_again() {
     let mut task = with_policy(fixed(9));
     task.cancel_requested = Some(true);

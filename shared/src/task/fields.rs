@@ -62,20 +62,6 @@ pub enum DependencyFailure {
     Run,
 }
 
-/// What a task takes of its worker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Resources {
-    /// Worker slots.
-    pub slots: Option<u32>,
-    /// Processor cores.
-    pub cpus: Option<u32>,
-    /// Memory, in MiB.
-    pub memory_mb: Option<u64>,
-    /// Graphics processors.
-    pub gpus: Option<u32>,
-}
-
 /// A file the task needs in its job folder: a bare path, or where it is and what it is called.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -103,6 +89,14 @@ impl Input {
         }
     }
 
+    /// What the SHA-256 of its content has to be.
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Input::Described { sha256, .. } => sha256.as_deref(),
+            Input::Path(_) => None,
+        }
+    }
+
     /// What it is called in the job folder, relative to it.
     pub fn path(&self) -> &str {
         match self {
@@ -121,8 +115,11 @@ pub struct Artifact {
     /// Where it is (`file://` or `s3://`).
     pub uri: String,
     /// Its size, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// SHA-256 of its content, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Why the task is in its state.

@@ -7,6 +7,7 @@ mod ids;
 mod outcome;
 mod priority;
 mod record;
+mod resources;
 mod stage;
 mod status;
 mod target;
@@ -15,13 +16,14 @@ mod validate;
 pub use attempt_ref::{AttemptRef, NoAttemptRef};
 pub use event::{Event, IllegalTransition};
 pub use fields::{
-    Artifact, DependencyFailure, HISTORY_ITEMS, HISTORY_MESSAGE_BYTES, HistoryEntry, Input, Resources,
-    RetryPolicy, RetryStrategy, StatusReason,
+    Artifact, DependencyFailure, HISTORY_ITEMS, HISTORY_MESSAGE_BYTES, HistoryEntry, Input, RetryPolicy,
+    RetryStrategy, StatusReason,
 };
 pub use ids::{Attempt, LONGEST_ID_BYTES, TaskId, WorkerId};
 pub use outcome::{ErrorDetails, ErrorKind};
 pub use priority::{Lane, Priority};
 pub use record::{Item, Task, json_of};
+pub use resources::Resources;
 pub use stage::{Stage, StageStatus};
 pub use status::{DispatchStatus, Status};
 pub use target::{Target, TargetPattern};

@@ -91,6 +91,9 @@ task_record! {
     params: Option<Map<String, Value>>,
     /// Further files the engine needs.
     inputs: Option<Vec<Input>>,
+    /// The files that a successful attempt leaves and that are kept: paths below its job folder, in which `*`
+    /// and `?` stand for parts of a name and `**` for any number of folders.
+    outputs: Option<Vec<String>>,
     /// A sentence for people.
     description: Option<String>,
     /// How it is tried again.
@@ -100,6 +103,9 @@ task_record! {
     /// After this many seconds the engine is asked to save its state and stop; it then has until
     /// `timeoutSeconds`.
     soft_timeout_seconds: Option<u64>,
+    /// Whether it is to be stopped, and to fail, as soon as its engine's output says that the solution has
+    /// diverged: not a number, a growing residual, lost atoms.
+    stop_on_divergence: Option<bool>,
     /// Not to be started before.
     #[serde(alias = "scheduledTime")]
     not_before: Option<At>,

@@ -127,6 +127,21 @@ fn a_bad_record_is_rejected_with_its_code_and_its_attribute() {
         (json!({"id": "t", "command": "echo 'x"}), Code::CommandInvalid, "quote"),
         (json!({"id": "t", "engine": "lamps"}), Code::EngineUnknown, "lammps"),
         (json!({"id": "t", "engine": "lammps"}), Code::EngineInputInvalid, "`script`"),
+        (json!({"id": "t", "engine": "python"}), Code::EngineInputInvalid, "\"python\" needs `script`"),
+        (json!({"id": "t", "engine": "fenicsx"}), Code::EngineInputInvalid, "`script`"),
+        (json!({"id": "t", "engine": "quantum-espresso"}), Code::EngineInputInvalid, "`script`"),
+        (json!({"id": "t", "engine": "vasp"}), Code::EngineInputInvalid, "`script`"),
+        (json!({"id": "t", "engine": "container"}), Code::EngineInputInvalid, "`params.image`"),
+        (
+            json!({"id": "t", "engine": "container", "params": {"image": 1}}),
+            Code::EngineInputInvalid,
+            "`params.image`",
+        ),
+        (
+            json!({"id": "t", "engine": "container", "params": {"image": "a"}, "command": "'"}),
+            Code::CommandInvalid,
+            "quote",
+        ),
         (json!({"id": "t", "engine": "lammps", "script": "../in"}), Code::PathUnsafe, "`script`"),
         (json!({"id": "t", "engine": "lammps", "script": "/etc/passwd"}), Code::PathUnsafe, "`script`"),
         (json!({"id": "t", "engine": "lammps", "script": "a/../../in"}), Code::PathUnsafe, "`script`"),
@@ -196,6 +211,23 @@ fn the_alias_of_not_before_gives_way_to_what_the_dispatcher_wrote() {
         let task = Task::from_json(record.clone()).unwrap();
         assert_eq!(task.not_before, expected.and_then(At::parse), "{record}");
         assert_eq!(Task::salvaged(serde_dynamo::to_item(&record).unwrap()).unwrap(), task);
+    }
+}
+
+#[test]
+fn outputs_are_paths_of_the_job_folder_and_not_too_many() {
+    let task =
+        |outputs: Value| Task::from_json(serde_json::json!({"id": "t", "command": "x", "outputs": outputs}));
+    assert!(task(serde_json::json!(["a.dat", "out/**/*.vtk"])).unwrap().validate().is_ok());
+    assert!(task(Value::Null).unwrap().outputs.is_none());
+    for (outputs, code) in [
+        (serde_json::json!(["/etc/passwd"]), Code::PathUnsafe),
+        (serde_json::json!(["../*"]), Code::PathUnsafe),
+        (serde_json::json!([""]), Code::PathUnsafe),
+        (serde_json::json!(vec!["a"; 101]), Code::RecordTooLarge),
+        (serde_json::json!(["a".repeat(1_025)]), Code::RecordTooLarge),
+    ] {
+        assert_eq!(task(outputs).unwrap().validate().unwrap_err().code, code);
     }
 }
 

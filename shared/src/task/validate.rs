@@ -2,17 +2,32 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 use super::Task;
 use crate::{Code, Rejection};
 
 /// The engines this version knows. A worker refuses the ones it does not carry.
-pub const ENGINES: &[&str] = &["command", "demo", "lammps"];
+pub const ENGINES: &[&str] = &[
+    "agent",
+    "command",
+    "container",
+    "demo",
+    "fenicsx",
+    "lammps",
+    "mock",
+    "openfoam",
+    "python",
+    "quantum-espresso",
+    "vasp",
+];
 
 /// `params` as JSON; DynamoDB's whole item may have 400 KB, and updates are charged by the whole item.
 const LARGEST_PARAMS_BYTES: usize = 100 * 1024;
 const LARGEST_COMMAND_BYTES: usize = 16 * 1024;
 const LARGEST_TEXT_BYTES: usize = 1024;
 const MOST_INPUTS: usize = 100;
+const MOST_OUTPUTS: usize = 100;
 const MOST_DEPENDENCIES: usize = 100;
 const LONGEST_TIMEOUT_SECONDS: u64 = 366 * 24 * 3600;
 
@@ -32,6 +47,12 @@ impl Task {
                 relative_path("inputs", input.source())?;
             }
         }
+        for output in self.outputs.iter().flatten() {
+            relative_path("outputs", output)?;
+        }
+        if let Some(resources) = &self.resources {
+            resources.check()?;
+        }
         if let Some(timeout) = self.timeout_seconds
             && !(1..=LONGEST_TIMEOUT_SECONDS).contains(&timeout)
         {
@@ -50,9 +71,26 @@ impl Task {
         }
         match self.engine() {
             "command" => self.command_line().map(drop),
+            "container" => self.check_container(),
             "lammps" if self.script.is_none() => Err(Rejection::new(
                 Code::EngineInputInvalid,
                 "engine \"lammps\" needs `script`, the path of its input file below the inputs folder",
+            )),
+            "openfoam" if self.script.is_none() => Err(Rejection::new(
+                Code::EngineInputInvalid,
+                "engine \"openfoam\" needs `script`, the path of its case folder below the inputs folder",
+            )),
+            engine @ ("fenicsx" | "python") if self.script.is_none() => Err(Rejection::new(
+                Code::EngineInputInvalid,
+                format!("engine {engine:?} needs `script`, the path of its script below the inputs folder"),
+            )),
+            "quantum-espresso" if self.script.is_none() => Err(Rejection::new(
+                Code::EngineInputInvalid,
+                "engine \"quantum-espresso\" needs `script`, the path of its pw.x input below the inputs folder",
+            )),
+            "vasp" if self.script.is_none() => Err(Rejection::new(
+                Code::EngineInputInvalid,
+                "engine \"vasp\" needs `script`, the path of its INCAR, or of the INCAR's folder, below the inputs folder",
             )),
             engine if ENGINES.contains(&engine) => Ok(()),
             engine => Err(Rejection::new(
@@ -89,6 +127,16 @@ impl Task {
         parse_argv(command)
     }
 
+    fn check_container(&self) -> Result<(), Rejection> {
+        if !self.params.as_ref().is_some_and(|params| params.get("image").is_some_and(Value::is_string)) {
+            return Err(Rejection::new(
+                Code::EngineInputInvalid,
+                "engine \"container\" needs `params.image`, the name of its image, such as \"python:3.12-slim\"",
+            ));
+        }
+        self.command.as_deref().map(parse_argv).transpose().map(drop)
+    }
+
     fn check_sizes(&self) -> Result<(), Rejection> {
         let too_large = |what: &str, found: usize, limit: usize| {
             Rejection::new(
@@ -119,6 +167,11 @@ impl Task {
                 return Err(too_large(what, bytes, limit));
             }
         }
+        for output in self.outputs.iter().flatten() {
+            if output.len() > LARGEST_TEXT_BYTES {
+                return Err(too_large("outputs", output.len(), LARGEST_TEXT_BYTES));
+            }
+        }
         // DynamoDB refuses an empty string as an index key, and `accountId` is one.
         if self.account_id.as_deref() == Some("") {
             return Err(Rejection::new(
@@ -128,6 +181,7 @@ impl Task {
         }
         let counts = [
             ("inputs", self.inputs.as_ref().map_or(0, Vec::len), MOST_INPUTS),
+            ("outputs", self.outputs.as_ref().map_or(0, Vec::len), MOST_OUTPUTS),
             ("dependsOn", self.depends_on.as_ref().map_or(0, Vec::len), MOST_DEPENDENCIES),
         ];
         for (what, count, limit) in counts {
@@ -167,10 +221,11 @@ pub fn relative_path(attribute: &str, text: &str) -> Result<PathBuf, Rejection> 
     let path = Path::new(text);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if text.is_empty() || text.contains('\0') || !plain || path.file_name().is_none() {
+        let folder = if attribute == "outputs" { "job" } else { "inputs" };
         return Err(Rejection::new(
             Code::PathUnsafe,
             format!(
-                "`{attribute}` {:?} must be a path below the inputs folder: not absolute and without `..`",
+                "`{attribute}` {:?} must be a path below the {folder} folder: not absolute and without `..`",
                 shortened(text)
             ),
         ));

@@ -124,5 +124,6 @@ pub fn heartbeat(worker: &WorkerId, at: At) -> Heartbeat {
         draining: false,
         instance: None,
         received_until: BTreeMap::new(),
+        broken: BTreeMap::new(),
     }
 }

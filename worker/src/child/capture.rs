@@ -12,8 +12,8 @@ use tracing::warn;
 const TAIL_BYTES: usize = 4 * 1024;
 /// Stands for what comes before the tail.
 const CUT: &str = "…\n";
-/// A longer line is cut for the reader; no engine's own lines come near it.
-const LONGEST_LINE_BYTES: usize = 16 * 1024;
+/// A longer line is cut for the reader. No engine's own lines come near it, but a script's result may.
+const LONGEST_LINE_BYTES: usize = 128 * 1024;
 
 /// One stream of one child.
 pub(crate) struct Capture {
@@ -24,26 +24,45 @@ pub(crate) struct Capture {
     seen: u64,
     tail: Vec<u8>,
     line: Vec<u8>,
+    /// The last line was ended by a carriage return: a line feed right after it belongs to that end.
+    returned: bool,
 }
 
 impl Capture {
     /// Keeps at most `limit` bytes in the file, which is made with the first byte.
     pub fn new(path: PathBuf, limit: u64) -> Self {
-        Self { path, file: None, file_failed: false, limit, seen: 0, tail: Vec::new(), line: Vec::new() }
+        let (tail, line) = (Vec::new(), Vec::new());
+        Self { path, file: None, file_failed: false, limit, seen: 0, tail, line, returned: false }
     }
 
-    /// Takes what was read, and gives each line that it completes.
+    /// Takes what was read, and gives each line that it completes. A carriage return ends a line too, since
+    /// progress bars draw over themselves with it; nothing between two of them is no line.
     pub fn take(&mut self, bytes: &[u8], mut each_line: impl FnMut(&str)) {
         self.store(bytes);
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 2 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - TAIL_BYTES);
         }
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (text, end) = match part {
+                [text @ .., end @ (b'\n' | b'\r')] => (text, Some(*end)),
+                text => (text, None),
+            };
             let room = LONGEST_LINE_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&part[..part.len().min(room)]);
-            if part.ends_with(b"\n") {
-                self.end_line(&mut each_line);
+            self.line.extend_from_slice(&text[..text.len().min(room)]);
+            let is_blank = self.line.is_empty();
+            match end {
+                Some(b'\n') if is_blank && self.returned => self.returned = false,
+                Some(b'\n') => {
+                    self.end_line(&mut each_line);
+                    self.returned = false;
+                }
+                Some(_) if is_blank => {}
+                Some(_) => {
+                    self.end_line(&mut each_line);
+                    self.returned = true;
+                }
+                None => {}
             }
         }
     }
@@ -57,7 +76,7 @@ impl Capture {
 
     fn end_line(&mut self, each_line: &mut impl FnMut(&str)) {
         let text = String::from_utf8_lossy(&self.line);
-        each_line(text.trim_end_matches(['\r', '\n']));
+        each_line(&text);
         self.line.clear();
     }
 
@@ -71,7 +90,8 @@ impl Capture {
         }
         let stored = match &mut self.file {
             Some(file) => file.write_all(kept),
-            None => File::create(&self.path).and_then(|mut file| {
+            // New: a link or a pipe that a container has put there leads where it could not write itself.
+            None => File::create_new(&self.path).and_then(|mut file| {
                 file.write_all(kept)?;
                 self.file = Some(file);
                 Ok(())
@@ -110,7 +130,7 @@ impl Capture {
 
 fn file_artifact(path: &Path, size: u64) -> Artifact {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Artifact { name, uri: format!("file://{}", path.display()), size_bytes: Some(size) }
+    Artifact { name, uri: format!("file://{}", path.display()), size_bytes: Some(size), sha256: None }
 }
 
 #[cfg(test)]
@@ -139,7 +159,7 @@ mod tests {
         for _ in 0..10_000 {
             capture.take(&[b'x'; 1_000], |_| {});
         }
-        assert!(capture.tail.len() + capture.line.len() < 64 * 1024);
+        assert!(capture.tail.len() + capture.line.len() < 256 * 1024);
         assert_eq!(capture.tail().len(), TAIL_BYTES - CUT.len());
         assert_eq!(dir.path().join("stdout.log").metadata().unwrap().len(), 10_000);
         assert_eq!(capture.artifact().unwrap().size_bytes, Some(10_000));
@@ -162,6 +182,26 @@ mod tests {
         assert!(tail.starts_with("…\ny\n") && tail.len() <= TAIL_BYTES, "{}", tail.len());
     }
 
+    /// What a reader gets of `text`, which ends with its only line feed or has none.
+    fn as_lines(text: &str) -> Vec<String> {
+        let drawn: Vec<_> = text.split(['\r', '\n']).filter(|part| !part.is_empty()).collect();
+        match drawn.as_slice() {
+            [] if text.ends_with('\n') => vec![String::new()],
+            _ => drawn.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn a_bar_that_draws_over_itself_is_a_line_each_time() {
+        let (_dir, mut capture) = capture(u64::MAX);
+        let mut lines = Vec::new();
+        for chunk in ["\r  0%|  | 0/2", "\r 50%|▌ | 1/2\r100", "%|█ | 2/2\r", "\nnext\r\n", "\r\nlast"] {
+            capture.take(chunk.as_bytes(), |line| lines.push(line.to_owned()));
+        }
+        capture.end(|line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["  0%|  | 0/2", " 50%|▌ | 1/2", "100%|█ | 2/2", "next", "", "last"]);
+    }
+
     proptest! {
         #[test]
         fn lines_do_not_depend_on_how_the_pipe_cuts_them(text in "[ab\n\r]{0,200}", cut in 1usize..20) {
@@ -171,7 +211,7 @@ mod tests {
                 capture.take(chunk, |line| lines.push(line.to_owned()));
             }
             capture.end(|line| lines.push(line.to_owned()));
-            let expected: Vec<_> = text.split_terminator('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect();
+            let expected: Vec<_> = text.split_inclusive('\n').flat_map(as_lines).collect();
             prop_assert_eq!(lines, expected);
             prop_assert_eq!(capture.tail(), text);
         }

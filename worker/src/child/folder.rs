@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use stageline::task::Task;
 
 use crate::Config;
+use crate::engines::{Content, Placed};
 
 /// The folder of one attempt, below the worker's.
 pub(crate) fn job_dir(config: &Config, task: &Task) -> PathBuf {
@@ -20,20 +21,25 @@ pub(crate) fn job_dir(config: &Config, task: &Task) -> PathBuf {
 pub(crate) struct JobFolder(PathBuf);
 
 impl JobFolder {
-    /// Makes the folder anew and copies `files` into it.
-    pub fn create(path: &Path, files: &[(PathBuf, PathBuf)]) -> io::Result<Self> {
+    /// Makes the folder anew and puts `files` into it.
+    pub fn create(path: &Path, files: &[Placed]) -> io::Result<Self> {
         if path.exists() {
             // Left by a former incarnation that counted the same attempt on another table.
             fs::remove_dir_all(path)?;
         }
         fs::create_dir_all(path)?;
         let folder = Self(path.to_path_buf());
-        for (from, to) in files {
+        for Placed { to, content } in files {
             let to = path.join(to);
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent)?;
             }
-            fs::copy(from, to)?;
+            match content {
+                Content::CopyOf(from) => fs::copy(from, to).map(drop)?,
+                Content::Text(text) => fs::write(to, text)?,
+                Content::Moved(from) => fs::rename(from, to)?,
+                Content::Fetched(_) => {}
+            }
         }
         Ok(folder)
     }

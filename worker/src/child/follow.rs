@@ -1,19 +1,28 @@
 //! Waits for a process to end, and meanwhile does with its tree what the attempt's orders and limits say.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use stageline::aws::Write;
+use stageline::protocol::outcome::Failure;
 use stageline::task::Task;
 use tokio::process::Child;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::memory;
 use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
 use crate::context::Context;
 use crate::control::{Order, Orders};
+use crate::engines::SoftStop;
 
 /// Between tries to write that a task is paused, or goes on.
 const WRITE_PAUSE: Duration = Duration::from_secs(2);
@@ -23,7 +32,12 @@ pub(super) enum End {
     /// It ended.
     Exited(ExitStatus),
     /// It ended after it had been asked to at its soft limit.
-    SoftTimedOut(Duration),
+    SoftTimedOut {
+        /// The limit.
+        limit: Duration,
+        /// How it ended, if no other process was to follow.
+        last: Option<ExitStatus>,
+    },
     /// It was stopped at its limit.
     TimedOut(Duration),
     /// It was stopped because its worker stops.
@@ -32,10 +46,26 @@ pub(super) enum End {
     Fenced,
     /// It was stopped on request.
     Cancelled,
+    /// It was stopped because its solution has diverged.
+    Diverged(Failure),
+    /// It was stopped because it used more memory than it may.
+    OutOfMemory(Failure),
     /// It was stopped because the task is not this worker's any more.
     Abandoned(&'static str),
     /// The system does not tell of it.
     Lost(std::io::Error),
+}
+
+impl End {
+    /// Whether another attempt may want what it saved to the last: it was stopped, or failed, and is still the
+    /// worker's.
+    pub fn may_be_gone_on_from(&self) -> bool {
+        match self {
+            End::Exited(status) => !status.success(),
+            End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted => true,
+            End::Fenced | End::Cancelled | End::Diverged(_) | End::Abandoned(_) | End::Lost(_) => false,
+        }
+    }
 }
 
 /// A process with its tree, and what is known of it.
@@ -45,6 +75,14 @@ pub(super) struct Followed<'a> {
     pub context: &'a Context,
     pub task: &'a Task,
     pub limits: TimeLimits,
+    /// What its processes may use of memory together, in MiB.
+    pub memory_mb: Option<u64>,
+    /// Counts the time of all steps.
+    pub watch: &'a mut Stopwatch,
+    pub soft_stop: &'a SoftStop,
+    pub job_dir: &'a Path,
+    /// Becomes a failure when the engine should not go on.
+    pub diverged: watch::Receiver<Option<Failure>>,
 }
 
 impl Followed<'_> {
@@ -53,7 +91,7 @@ impl Followed<'_> {
         debug!(pid = self.child.id(), "started");
         let mut paused = false;
         let end = self.until_end(orders, &mut paused).await;
-        if !matches!(end, End::Exited(_) | End::SoftTimedOut(_)) {
+        if !matches!(end, End::Exited(_) | End::SoftTimedOut { .. }) {
             self.stop(paused, self.grace(&end)).await;
         }
         self.tree.end().await;
@@ -61,7 +99,6 @@ impl Followed<'_> {
     }
 
     async fn until_end(&mut self, orders: &mut Orders, paused: &mut bool) -> End {
-        let mut watch = Stopwatch::started(Instant::now());
         let mut soft_is_over = false;
         // Whether the record does not say yet that the task is paused, or goes on.
         let mut unsaid = false;
@@ -73,22 +110,24 @@ impl Followed<'_> {
                 Order::Pause if !*paused => {
                     info!("paused");
                     self.tree.signal(Signal::SIGSTOP);
-                    watch.pause(Instant::now());
+                    self.watch.pause(Instant::now());
                     (*paused, unsaid) = (true, true);
                 }
                 Order::Go if *paused => {
                     info!("goes on");
                     self.tree.signal(Signal::SIGCONT);
-                    watch.go_on(Instant::now());
+                    self.watch.go_on(Instant::now());
                     (*paused, unsaid) = (false, true);
                 }
                 Order::Go | Order::Pause => {}
             }
             let limit = self.limits.next(soft_is_over);
-            let left = watch.left(limit, Instant::now());
+            let left = self.watch.left(limit, Instant::now());
             tokio::select! {
                 status = self.child.wait() => return match (status, self.limits.soft) {
-                    (Ok(_), Some(soft)) if soft_is_over => End::SoftTimedOut(soft),
+                    (Ok(status), Some(limit)) if soft_is_over => {
+                        End::SoftTimedOut { limit, last: Some(status) }
+                    }
                     (Ok(status), _) => End::Exited(status),
                     (Err(error), _) => End::Lost(error),
                 },
@@ -98,13 +137,26 @@ impl Followed<'_> {
                     }
                     info!("its soft limit is over; asked to stop by itself");
                     soft_is_over = true;
-                    self.tree.signal(Signal::SIGTERM);
+                    self.ask_to_save();
                 }
                 () = self.context.stop.cancelled() => return End::Interrupted,
+                failure = becomes_some(&mut self.diverged) => return End::Diverged(failure),
+                failure = memory::exceeded(&self.tree, self.memory_mb) => return End::OutOfMemory(failure),
                 () = orders.changed() => {}
                 () = say(self.context, self.task, *paused), if unsaid => unsaid = false,
             }
         }
+    }
+
+    /// Asks the engine to save its state and end.
+    fn ask_to_save(&self) {
+        if let SoftStop::File { path, content } = self.soft_stop {
+            match write_below(self.job_dir, path, content) {
+                Ok(()) => return,
+                Err(error) => warn!(%error, path = %path.display(), "not written; asked by TERM instead"),
+            }
+        }
+        self.tree.signal(Signal::SIGTERM);
     }
 
     /// How long the process has to end by itself. When the lease is being lost, it must be gone before
@@ -143,6 +195,25 @@ impl Followed<'_> {
     }
 }
 
+/// Writes a file of the job folder. The task may have put a link there: what lies outside the folder is not
+/// written to, though the worker could where the task's own processes cannot.
+fn write_below(job_dir: &Path, path: &Path, content: &str) -> std::io::Result<()> {
+    let folder = File::open(job_dir)?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC)
+        .mode(Mode::from_bits_truncate(0o644))
+        .resolve(ResolveFlag::RESOLVE_BENEATH);
+    File::from(openat2(&folder, path, how)?).write_all(content.as_bytes())
+}
+
+/// Waits for a value; for ever when nobody is left to send one.
+async fn becomes_some<T: Clone>(receiver: &mut watch::Receiver<Option<T>>) -> T {
+    match receiver.wait_for(Option::is_some).await.map(|found| found.clone()) {
+        Ok(Some(found)) => found,
+        _ => std::future::pending().await,
+    }
+}
+
 /// Writes that the task is paused, or goes on.
 async fn say(context: &Context, task: &Task, paused: bool) {
     loop {
@@ -165,5 +236,33 @@ async fn say(context: &Context, task: &Task, paused: bool) {
                 tokio::time::sleep(WRITE_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_job_folder_does_not_lead_the_worker_out_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (job, outside) = (root.path().join("job"), root.path().join("outside"));
+        for folder in [&job, &outside] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(outside.join("precious"), "kept").unwrap();
+        std::os::unix::fs::symlink(outside.join("precious"), job.join("file")).unwrap();
+        std::os::unix::fs::symlink(&outside, job.join("folder")).unwrap();
+        for path in ["file", "folder/precious", "folder/new", "../outside/precious"] {
+            write_below(&job, Path::new(path), "stop").unwrap_err();
+        }
+        assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "kept");
+        assert!(!outside.join("new").exists());
+
+        std::fs::create_dir(job.join("out")).unwrap();
+        for content in ["a longer text", "stop"] {
+            write_below(&job, Path::new("out/x.EXIT"), content).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(job.join("out/x.EXIT")).unwrap(), "stop");
     }
 }

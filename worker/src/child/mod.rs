@@ -2,17 +2,26 @@
 //! survives the task, whatever it does.
 
 mod capture;
+mod confine;
 mod environment;
 mod folder;
 mod follow;
 mod leftovers;
+mod limits;
+mod memory;
+mod out_of_memory;
+mod reached;
 mod run;
+mod sandbox;
 mod time_limits;
 mod tree;
 
+pub(crate) use confine::Confiner;
+pub(crate) use environment::scrubbed;
 pub(crate) use folder::job_dir;
 pub(crate) use leftovers::end_children_of;
 pub use leftovers::end_leftovers;
 pub(crate) use run::run;
 pub(crate) use time_limits::TimeLimits;
 pub use tree::Custody;
+pub(crate) use tree::Tree;

@@ -1,6 +1,6 @@
-//! Runs one process from its start to its last byte, and makes sure that nothing of it is left.
+//! Runs the processes of a plan, each from its start to its last byte, and makes sure that nothing of it is
+//! left.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,24 +12,33 @@ use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::Task;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::capture::Capture;
-use super::environment::scrubbed;
+use super::confine::Confinement;
+use super::environment::{RESUME, devices, scrubbed};
 use super::folder::JobFolder;
 use super::follow::{End, Followed};
-use super::time_limits::TimeLimits;
+use super::limits::Limits;
+use super::out_of_memory::{self, Kills};
+use super::reached::reached_end;
+use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
 use crate::attempt::Abandoned;
 use crate::context::Context;
 use crate::control::{Order, Orders};
-use crate::engines::{ChildPlan, Exit, Reader, Stream};
+use crate::engines::{ChildPlan, Exit, Reader, SoftStop, Step, Stream};
 use crate::progress::{Reporter, Sink};
+use crate::store::{self, Saver};
 
 /// How long the pipes may stay open once every process of the tree is gone. Something outside the tree
 /// may hold them; the task does not wait for it.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long what follows the processes may take.
+const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// Both streams and who understands them.
 struct Output {
@@ -37,6 +46,23 @@ struct Output {
     stdout: Capture,
     stderr: Capture,
     sink: Sink,
+    stops_on_divergence: bool,
+    /// Becomes a failure when the engine should not go on.
+    diverged: watch::Sender<Option<Failure>>,
+}
+
+/// What all steps of an attempt share.
+struct Steps<'a> {
+    task: &'a Task,
+    context: &'a Context,
+    folder: &'a JobFolder,
+    env: Vec<(String, String)>,
+    marker: String,
+    soft_stop: SoftStop,
+    limits: TimeLimits,
+    confinement: Confinement,
+    watch: Stopwatch,
+    output: Arc<Mutex<Output>>,
 }
 
 /// Runs `plan` for `task`, as its orders say.
@@ -47,22 +73,35 @@ pub(crate) async fn run(
     plan: ChildPlan,
     task: &Task,
     job_dir: &Path,
+    gpus: &[String],
     context: &Context,
     reporter: &Reporter,
     orders: &mut Orders,
 ) -> Result<(Outcome, Leavings), Abandoned> {
+    let confinement = if plan.confines_itself {
+        Ok(Confinement::default())
+    } else {
+        context.confiner.confine(task, &context.config, job_dir, gpus)
+    };
+    let confinement = match confinement {
+        Ok(confinement) => confinement,
+        Err(failure) => return Ok((Outcome::Failed(failure), Leavings::default())),
+    };
     let files = plan.files;
     let created = tokio::task::spawn_blocking({
         let job_dir = job_dir.to_path_buf();
-        move || JobFolder::create(&job_dir, &files)
+        move || JobFolder::create(&job_dir, &files).map(|folder| (folder, files))
     });
-    let folder = match created.await.map_err(std::io::Error::other).flatten() {
-        Ok(folder) => folder,
+    let (folder, files) = match created.await.map_err(std::io::Error::other).flatten() {
+        Ok(created) => created,
         Err(error) => {
             let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
             return Ok((Outcome::Failed(Failure::of_the_worker(message)), Leavings::default()));
         }
     };
+    if let Some(outcome) = store::fetch_inputs(&files, folder.path(), context, orders).await? {
+        return Ok((outcome, Leavings::default()));
+    }
     // What was ordered while files were copied comes before there is a process.
     match orders.latest() {
         Order::Abandon(why) => return Err(Abandoned(why)),
@@ -71,61 +110,170 @@ pub(crate) async fn run(
         Order::Go | Order::Pause => {}
     }
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let env = scrubbed(task, &context.config, &context.id, folder.path(), &marker, &plan.env);
-    let mut command = Command::new(&plan.program);
-    command
-        .args(&plan.args)
-        .env_clear()
-        .envs(env)
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    let (mut child, leader) = match context.custody.spawn(&mut command) {
-        Ok(spawned) => spawned,
-        Err(error) => {
-            let message = format!("{} could not be started: {error}", plan.program.display());
-            return Ok((Outcome::Failed(Failure::fatal(Code::SpawnFailed, message)), Leavings::default()));
-        }
-    };
     let log = |name: &str| Capture::new(folder.path().join(name), context.config.log_limit_bytes);
-    let mut reader = plan.reader;
-    let sink = reporter.sink();
-    reader.started().into_iter().for_each(|report| sink.report(report));
-    let output = Arc::new(Mutex::new(Output {
-        reader: Some(reader),
+    let output = Output {
+        reader: Some(plan.reader),
         stdout: log("stdout.log"),
         stderr: log("stderr.log"),
-        sink,
-    }));
-    let pumps = (
-        tokio::spawn(pump(child.stdout.take(), Stream::Stdout, Arc::clone(&output))),
-        tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&output))),
-    );
-
-    let tree = Tree::of(&context.custody, leader, &marker);
-    let followed = Followed { child: &mut child, tree, context, task, limits: TimeLimits::of(task) };
-    let end = followed.wait(orders).await;
-
-    let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
-    let both = async { tokio::join!(pumps.0, pumps.1) };
-    let understood = match tokio::time::timeout(LAST_BYTES, both).await {
-        Ok((stdout, stderr)) => stdout.is_ok() && stderr.is_ok(),
-        Err(_elapsed) => {
-            warn!("the pipes stay open though every process is gone; the rest of the output is not read");
-            aborts.0.abort();
-            aborts.1.abort();
-            true
-        }
+        sink: reporter.sink(),
+        diverged: watch::Sender::new(None),
+        stops_on_divergence: task.stop_on_divergence == Some(true),
     };
-    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-    if !understood {
-        // Its reader panicked: what it would say of the rest is worth nothing.
-        output.reader = None;
+    let mut env = scrubbed(task, &context.config, &context.id, folder.path(), &marker, &plan.env);
+    env.extend(context.gpus.any().then(|| devices(gpus)));
+    let mut steps = Steps {
+        task,
+        context,
+        env,
+        folder: &folder,
+        marker,
+        soft_stop: plan.soft_stop,
+        limits: TimeLimits::of(task),
+        confinement,
+        watch: Stopwatch::started(Instant::now()),
+        output: Arc::new(Mutex::new(output)),
+    };
+    if plan.resumed {
+        steps.env.push((RESUME.to_owned(), "1".to_owned()));
     }
-    conclude(end, &mut output)
+    let named = Arc::clone(&steps.output);
+    let named = Arc::new(move || {
+        let output = named.lock().unwrap_or_else(PoisonError::into_inner);
+        output.reader.as_ref().map(|reader| reader.checkpoint()).unwrap_or_default()
+    });
+    let saver = Saver::begin(plan.checkpoint, named, task, folder.path().to_path_buf(), context);
+    let kills = Kills::counted();
+    let end = steps.until_end(&plan.steps, orders).await;
+    if let Some(step) = &plan.afterwards {
+        steps.clean_up(step).await;
+    }
+    if let Some(saver) = saver {
+        saver.end(end.as_ref().is_ok_and(End::may_be_gone_on_from)).await;
+    }
+    match end {
+        Ok(end) => {
+            let by_itself = matches!(end, End::Exited(_));
+            let ended = conclude(end, &mut steps.output.lock().unwrap_or_else(PoisonError::into_inner));
+            let limits = &steps.confinement.limits;
+            match ended {
+                Ok((Outcome::Failed(failure), left)) if by_itself => {
+                    Ok((Outcome::Failed(explained(failure, &left.stderr, limits, kills)), left))
+                }
+                ended => ended,
+            }
+        }
+        Err(failure) => Ok((Outcome::Failed(failure), Leavings::default())),
+    }
+}
+
+impl Steps<'_> {
+    /// Runs the processes up to the first that does not succeed.
+    async fn until_end(&mut self, steps: &[Step], orders: &mut Orders) -> Result<End, Failure> {
+        let last = steps.len().saturating_sub(1);
+        for (index, step) in steps.iter().enumerate() {
+            let end = self.run(index, step, orders).await.map_err(|error| {
+                let message = format!("{} could not be started: {error}", step.program.display());
+                Failure::fatal(Code::SpawnFailed, message)
+            })?;
+            if index == last {
+                return Ok(end);
+            }
+            match end {
+                End::Exited(status) if status.success() => {}
+                End::SoftTimedOut { limit, .. } => return Ok(End::SoftTimedOut { limit, last: None }),
+                end => return Ok(end),
+            }
+        }
+        Err(Failure::of_the_worker("the engine's plan has no process"))
+    }
+
+    /// The process of a step, without its streams.
+    fn command(&self, step: &Step) -> Command {
+        let mut command = Command::new(&step.program);
+        command
+            .args(&step.args)
+            .env_clear()
+            .envs(self.env.iter().cloned())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs what has to follow the processes. It cannot be stopped, so it may not take long.
+    async fn clean_up(&self, step: &Step) {
+        let mut command = self.command(step);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let (mut child, leader) = match self.context.custody.spawn(&mut command) {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                warn!(%error, program = %step.program.display(), "what follows the attempt was not started");
+                return;
+            }
+        };
+        let tree = Tree::of(&self.context.custody, leader, &self.marker);
+        match tokio::time::timeout(AFTERWARDS, child.wait()).await {
+            Ok(Ok(status)) if status.success() => {}
+            Ok(ended) => warn!(?ended, "what follows the attempt did not succeed"),
+            Err(_elapsed) => {
+                warn!(limit = ?AFTERWARDS, "what follows the attempt takes too long, ended");
+                if let Err(error) = child.start_kill() {
+                    warn!(%error, "it cannot be ended");
+                }
+                // A process in the kernel's hands may not even die: do not wait for ever.
+                let _reaped_later = tokio::time::timeout(LAST_BYTES, child.wait()).await;
+            }
+        }
+        tree.end().await;
+    }
+
+    /// Runs one process to its end and the last byte of its output.
+    async fn run(&mut self, index: usize, step: &Step, orders: &mut Orders) -> std::io::Result<End> {
+        let mut command = self.command(&self.confinement.around(step)?);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut child, leader) = self.context.custody.spawn(&mut command)?;
+        let diverged = {
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            let Output { reader, sink, diverged, .. } = &mut *output;
+            let reports = reader.as_mut().map(|reader| reader.step(index)).unwrap_or_default();
+            reports.into_iter().for_each(|report| sink.report(report));
+            diverged.subscribe()
+        };
+        let pumps = (
+            tokio::spawn(pump(child.stdout.take(), Stream::Stdout, Arc::clone(&self.output))),
+            tokio::spawn(pump(child.stderr.take(), Stream::Stderr, Arc::clone(&self.output))),
+        );
+        let followed = Followed {
+            child: &mut child,
+            tree: Tree::of(&self.context.custody, leader, &self.marker).sandboxed(self.confinement.sandboxed),
+            context: self.context,
+            task: self.task,
+            limits: self.limits,
+            memory_mb: self.confinement.limits.memory_mb,
+            watch: &mut self.watch,
+            soft_stop: &self.soft_stop,
+            job_dir: self.folder.path(),
+            diverged,
+        };
+        let end = followed.wait(orders).await;
+        let aborts = (pumps.0.abort_handle(), pumps.1.abort_handle());
+        let both = async { tokio::join!(pumps.0, pumps.1) };
+        let understood = match tokio::time::timeout(LAST_BYTES, both).await {
+            Ok((stdout, stderr)) => stdout.is_ok() && stderr.is_ok(),
+            Err(_elapsed) => {
+                warn!("the pipes stay open though every process is gone; the rest of the output is not read");
+                aborts.0.abort();
+                aborts.1.abort();
+                true
+            }
+        };
+        if !understood {
+            // Its reader panicked: what it would say of the rest is worth nothing.
+            self.output.lock().unwrap_or_else(PoisonError::into_inner).reader = None;
+        }
+        Ok(end)
+    }
 }
 
 fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abandoned> {
@@ -136,22 +284,30 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
     };
     let outcome = match (end, output.reader.take()) {
         (End::Abandoned(why), _) => return Err(Abandoned(why)),
-        // Whether it was done anyway, nobody can know.
-        (End::SoftTimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: true },
+        (End::SoftTimedOut { limit, last }, reader) => {
+            let reached = last.and_then(|status| reached_end(reader?, Exit::from(status), &left.stderr));
+            reached.unwrap_or(Outcome::TimedOut { seconds: limit.as_secs(), soft: true })
+        }
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
         (End::Interrupted | End::Fenced, _) => Outcome::Interrupted,
         (End::Cancelled, _) => Outcome::Cancelled,
+        (End::Diverged(failure) | End::OutOfMemory(failure), _) => Outcome::Failed(failure),
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }
-        (End::Exited(status), Some(reader)) => {
-            reader.verdict(Exit { code: status.code(), signal: status.signal() }, &left.stderr)
-        }
+        (End::Exited(status), Some(reader)) => reader.verdict(Exit::from(status), &left.stderr),
         (End::Exited(_), None) => {
             Outcome::Failed(Failure::of_the_worker("the engine's reader failed over the output"))
         }
     };
     Ok((outcome, left))
+}
+
+/// A process's own end, with what its engine could not know of it; `before` are the kernel's kills when it
+/// began.
+fn explained(failure: Failure, stderr: &str, limits: &Limits, before: Kills) -> Failure {
+    let failure = limits.explain(failure);
+    out_of_memory::recognised(failure, stderr, Kills::counted().rose_since(before))
 }
 
 async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<Mutex<Output>>) {
@@ -165,17 +321,34 @@ async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<
                 0
             }
         };
-        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-        let Output { reader, stdout, stderr, sink } = &mut *output;
-        let capture = if stream == Stream::Stdout { stdout } else { stderr };
-        let mut each_line = |line: &str| {
-            if let Some(reader) = reader {
-                reader.line(stream, line).into_iter().for_each(|report| sink.report(report));
-            }
-        };
+        understand(&chunk[..count], stream, &output);
         if count == 0 {
-            return capture.end(&mut each_line);
+            return;
         }
-        capture.take(&chunk[..count], &mut each_line);
+        // A flood keeps its pipe full: without this, the heartbeat would have to wait for many chunks.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes what was read from a stream; nothing is its end.
+fn understand(bytes: &[u8], stream: Stream, output: &Mutex<Output>) {
+    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    let Output { reader, stdout, stderr, sink, stops_on_divergence, diverged } = &mut *output;
+    let capture = if stream == Stream::Stdout { stdout } else { stderr };
+    let mut each_line = |line: &str| {
+        if let Some(reader) = reader {
+            reader.line(stream, line).into_iter().for_each(|report| sink.report(report));
+            if *stops_on_divergence && let Some(failure) = reader.diverged() {
+                // The first reason stands: what follows is more of the same.
+                if diverged.borrow().is_none() {
+                    diverged.send_replace(Some(failure));
+                }
+            }
+        }
+    };
+    if bytes.is_empty() {
+        capture.end(&mut each_line);
+    } else {
+        capture.take(bytes, &mut each_line);
     }
 }

@@ -85,19 +85,41 @@ pub(crate) struct Tree<'a> {
     custody: &'a Custody,
     leader: Pid,
     marker: String,
+    /// Whether the leader is a sandbox: when it ends, everything in it is killed.
+    sandboxed: bool,
 }
 
 impl<'a> Tree<'a> {
     /// The tree below `leader`, which [`Custody::spawn`] started, leads a process group of its own and
     /// carries `marker`.
     pub fn of(custody: &'a Custody, leader: i32, marker: &str) -> Self {
-        Self { custody, leader: Pid::from_raw(leader), marker: format!("{MARKER}={marker}") }
+        Self {
+            custody,
+            leader: Pid::from_raw(leader),
+            marker: format!("{MARKER}={marker}"),
+            sandboxed: false,
+        }
     }
 
-    /// Sends `signal` to every process of the tree.
+    /// The tree whose leader is a sandbox, or not.
+    pub fn sandboxed(mut self, sandboxed: bool) -> Self {
+        self.sandboxed = sandboxed;
+        self
+    }
+
+    /// Every process of the tree, now.
+    pub fn pids(&self) -> Vec<Pid> {
+        self.members(&self.custody.leaders())
+    }
+
+    /// Sends `signal` to every process of the tree. A sandbox does not hear of TERM: its end would leave the
+    /// program in it no time to end by itself.
     pub fn signal(&self, signal: Signal) {
         let leaders = self.custody.leaders();
         let mut members = self.members(&leaders);
+        if self.sandboxed && signal == Signal::SIGTERM {
+            members.retain(|pid| *pid != self.leader);
+        }
         // The leader first: it is to hear of the signal before it hears of its children's ends.
         members.sort_by_key(|pid| *pid != self.leader);
         for pid in members {

@@ -1,12 +1,12 @@
-//! `command`: one program with its arguments, without a shell, from the worker's list of allowed ones.
+//! `command`: one program with its arguments, without a shell, from the worker's list of allowed ones. A program that
+//! tells its progress by the contract's lines or by tqdm's bars has stages; any other has none.
 
-use serde_json::json;
 use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::Task;
 
-use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Stream, programs};
-use crate::progress::Report;
+use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Step, Stream, programs};
+use crate::progress::{Report, Script};
 
 pub(super) struct Command;
 
@@ -34,30 +34,35 @@ impl Engine for Command {
             let message = format!("there is no program {program:?} on the worker's path");
             Failure::fatal(Code::EngineMissing, message)
         })?;
-        Ok(Execution::Child(ChildPlan {
-            program: path,
-            args: args.iter().map(Into::into).collect(),
-            env: Vec::new(),
-            files: programs::staged_inputs(task, site)?,
-            reader: Box::new(ExitCode { program: program.clone() }),
-        }))
+        let step = Step { program: path, args: args.iter().map(Into::into).collect() };
+        let reader = Box::new(ExitCode { program: program.clone(), progress: Script::default() });
+        Ok(Execution::Child(ChildPlan::of(step, programs::staged_inputs(task, site)?, reader)))
     }
 }
 
 /// Success is exit code 0.
 struct ExitCode {
     program: String,
+    progress: Script,
 }
 
 impl Reader for ExitCode {
-    fn line(&mut self, _stream: Stream, _line: &str) -> Vec<Report> {
-        Vec::new()
+    fn line(&mut self, stream: Stream, line: &str) -> Vec<Report> {
+        let report = match stream {
+            Stream::Stdout => self.progress.stdout(line),
+            Stream::Stderr => self.progress.stderr(line),
+        };
+        report.into_iter().collect()
+    }
+
+    fn checkpoint(&self) -> Vec<String> {
+        self.progress.checkpoint()
     }
 
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
         let last_line = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
         match exit.failure(&self.program, last_line) {
-            None => Outcome::Succeeded { result: json!({ "exitCode": 0 }) },
+            None => Outcome::Succeeded { result: self.progress.result() },
             Some(failure) => Outcome::Failed(failure),
         }
     }

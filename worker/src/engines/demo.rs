@@ -79,7 +79,7 @@ mod tests {
             let mut task = Task::new("t".parse().unwrap());
             task.params = bad.as_object().cloned();
             let config = crate::Config::default();
-            let site = Site { config: &config, job_dir: std::path::Path::new("/") };
+            let site = Site { config: &config, job_dir: std::path::Path::new("/"), resume: None };
             let failure = Demo.plan(&task, &site).err().unwrap();
             assert_eq!(failure.code, Code::EngineInputInvalid, "{bad}");
         }

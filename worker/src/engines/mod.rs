@@ -1,61 +1,39 @@
 //! The engines: what runs a task. One file an engine; adding one is that file and a line in
 //! [`Engines::builtin`] (and its name in `stageline::task::ENGINES`, which the dispatcher checks).
 
+mod agent;
 mod command;
+mod container;
 mod demo;
+mod exit;
+mod fenicsx;
+mod fortran;
 mod lammps;
+mod mock;
+mod mpi;
+mod openfoam;
+mod plan;
 mod programs;
+mod python;
+mod quantum_espresso;
+mod self_consistency;
+mod simulated;
+mod vasp;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use futures::future::BoxFuture;
 use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
-use stageline::task::{ErrorKind, Task};
+use stageline::task::Task;
 
 use crate::Config;
-use crate::progress::{Report, Sink};
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// Its exit code, if it exited.
-    pub code: Option<i32>,
-    /// The signal that ended it, if one did.
-    pub signal: Option<i32>,
-}
-
-/// What a wrapper exits with when the program behind it is not executable, or is not there.
-const CANNOT_EXECUTE: i32 = 126;
-const NOT_FOUND: i32 = 127;
-
-impl Exit {
-    /// The class of the failure that the way it ended is, where its engine says nothing of its own.
-    pub fn kind(self) -> ErrorKind {
-        match self.code {
-            Some(CANNOT_EXECUTE | NOT_FOUND) => ErrorKind::Fatal,
-            _ => ErrorKind::Retryable,
-        }
-    }
-
-    /// The failure that the way it ended is by itself; `None` for exit code 0. `said` is what the engine
-    /// said last on its standard error.
-    pub fn failure(self, program: &str, said: &str) -> Option<Failure> {
-        let said = said.trim();
-        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        let (code, message) = match (self.code, self.signal) {
-            (Some(0), _) => return None,
-            (Some(code), _) => (Code::ExitNonZero, format!("{program} ended with exit code {code}{said}")),
-            (None, Some(signal)) => {
-                (Code::ExitSignal, format!("{program} was ended by signal {signal}{said}"))
-            }
-            (None, None) => (Code::ExitSignal, format!("{program} ended in an unknown way{said}")),
-        };
-        Some(Failure { code, message, kind: self.kind(), exit_code: self.code, signal: self.signal })
-    }
-}
+use crate::progress::Report;
+pub use exit::Exit;
+pub use plan::{
+    Checkpoint, ChildPlan, Content, Execution, Fetched, InlineRun, Pick, Placed, Resume, SavedFile, SoftStop,
+    Source, Step,
+};
 
 /// Which of its two streams a process wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,39 +46,30 @@ pub enum Stream {
 
 /// Understands what an engine prints.
 pub trait Reader: Send {
-    /// What is to be shown when the process has been started.
-    fn started(&mut self) -> Vec<Report> {
+    /// The step with this index, from 0, has been started: what is to be shown then.
+    fn step(&mut self, _index: usize) -> Vec<Report> {
         Vec::new()
     }
     /// Takes one line, without its end.
     fn line(&mut self, stream: Stream, line: &str) -> Vec<Report>;
-    /// The verdict: exit code **and** the engine's own words. `stderr` is the end of standard error.
+    /// Why the engine should not go on, by what it has printed so far: its solution has diverged. Asked
+    /// after each line of a task that wants to be stopped then.
+    fn diverged(&self) -> Option<Failure> {
+        None
+    }
+    /// Whether its verdict tells a run that has reached its end from one that was asked to stop before and did
+    /// so in good order. Where exit code 0 is all that a program says, nobody can know.
+    fn knows_its_end(&self) -> bool {
+        false
+    }
+    /// What the engine says it can go on from: files or folders of the job folder, as it names them. Beside what
+    /// the plan knows of.
+    fn checkpoint(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// The verdict: exit code of the last step that ran **and** the engine's own words. `stderr` is the end of
+    /// standard error.
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome;
-}
-
-/// A process to run.
-pub struct ChildPlan {
-    /// The program, as an absolute path.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-    /// Variables beside the scrubbed environment that every child gets.
-    pub env: Vec<(String, String)>,
-    /// Files to copy into the job folder: from where, and to which path in it.
-    pub files: Vec<(PathBuf, PathBuf)>,
-    /// Who understands its output.
-    pub reader: Box<dyn Reader>,
-}
-
-/// Work that runs inside the worker.
-pub type InlineRun = Box<dyn FnOnce(Sink) -> BoxFuture<'static, Outcome> + Send>;
-
-/// How a task is run.
-pub enum Execution {
-    /// As a process.
-    Child(ChildPlan),
-    /// Inside the worker.
-    Inline(InlineRun),
 }
 
 /// What an engine may look at to plan a task.
@@ -109,6 +78,8 @@ pub struct Site<'a> {
     pub config: &'a Config,
     /// The folder the process will run in.
     pub job_dir: &'a Path,
+    /// What an earlier attempt saved; it will lie in the job folder.
+    pub resume: Option<&'a Resume>,
 }
 
 /// Plans the tasks of one kind.
@@ -128,8 +99,19 @@ pub struct Engines(BTreeMap<&'static str, Box<dyn Engine>>);
 impl Engines {
     /// Every engine of this version.
     pub fn builtin() -> Self {
-        let all: [Box<dyn Engine>; 3] =
-            [Box::new(command::Command), Box::new(demo::Demo), Box::new(lammps::Lammps)];
+        let all: [Box<dyn Engine>; 11] = [
+            Box::new(agent::Agent),
+            Box::new(command::Command),
+            Box::new(container::Container),
+            Box::new(demo::Demo),
+            Box::new(fenicsx::Fenicsx),
+            Box::new(lammps::Lammps),
+            Box::new(mock::Mock),
+            Box::new(openfoam::Openfoam),
+            Box::new(python::Python),
+            Box::new(quantum_espresso::QuantumEspresso),
+            Box::new(vasp::Vasp),
+        ];
         Self(all.into_iter().map(|engine| (engine.name(), engine)).collect())
     }
 
@@ -160,26 +142,5 @@ mod tests {
     fn the_dispatcher_knows_exactly_the_engines_that_workers_carry() {
         let carried: Vec<_> = Engines::builtin().names().collect();
         assert_eq!(carried, stageline::task::ENGINES);
-    }
-
-    #[test]
-    fn only_exit_code_zero_is_no_failure() {
-        let exit = |code, signal| Exit { code, signal }.failure("x", " said \n");
-        assert_eq!(exit(Some(0), None), None);
-        assert_eq!(exit(Some(3), None).unwrap().message, "x ended with exit code 3: said");
-        assert_eq!(exit(None, Some(9)).unwrap().code, Code::ExitSignal);
-    }
-
-    #[test]
-    fn a_program_that_cannot_be_started_is_not_worth_a_retry() {
-        for (code, signal, kind) in [
-            (Some(126), None, ErrorKind::Fatal),
-            (Some(127), None, ErrorKind::Fatal),
-            (Some(1), None, ErrorKind::Retryable),
-            (Some(128), None, ErrorKind::Retryable),
-            (None, Some(11), ErrorKind::Retryable),
-        ] {
-            assert_eq!(Exit { code, signal }.failure("x", "").unwrap().kind, kind, "{code:?} {signal:?}");
-        }
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use stageline::Code;
 use stageline::protocol::outcome::Failure;
-use stageline::task::{Task, relative_path};
+use stageline::task::{Input, Task, relative_path};
 
-use super::Site;
+use super::{Content, Fetched, Placed, Site, Source};
+use crate::store::Address;
 
 /// The absolute path of `program`: itself when it is one, below the job folder when it has a slash,
 /// otherwise the first of its name on the worker's path.
@@ -52,19 +53,72 @@ pub(crate) fn input(attribute: &str, text: &str, site: &Site<'_>) -> Result<Path
     Ok(path)
 }
 
-/// The task's `inputs`, as files to copy into the job folder.
-pub(crate) fn staged_inputs(task: &Task, site: &Site<'_>) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
-    let inputs = task.inputs.iter().flatten();
-    inputs
-        .map(|one| {
-            if one.source().contains("://") {
-                let message = format!("`inputs` {:?}: addresses are not fetched yet", one.source());
-                return Err(Failure::fatal(Code::EngineInputInvalid, message));
+/// The task's `inputs`, as files to put into the job folder. Whether the worker may read them is decided here;
+/// what has an address or a hash is fetched later.
+pub(crate) fn staged_inputs(task: &Task, site: &Site<'_>) -> Result<Vec<Placed>, Failure> {
+    task.inputs.iter().flatten().map(|one| staged(one, site)).collect()
+}
+
+fn staged(one: &Input, site: &Site<'_>) -> Result<Placed, Failure> {
+    let named = one.source();
+    let to = relative_path("inputs", one.path()).map_err(|r| Failure::fatal(r.code, r.message))?;
+    let source = if named.contains("://") {
+        address(named, site)?
+    } else {
+        let path = input("inputs", named, site)?;
+        if one.sha256().is_none() {
+            return Ok(Placed::copy(path, to));
+        }
+        Source::File(path)
+    };
+    let sha256 = one.sha256().map(str::to_owned);
+    Ok(Placed { to, content: Content::Fetched(Fetched { source, sha256, named: named.to_owned() }) })
+}
+
+/// What an address names, if the configuration allows tasks to read it.
+fn address(text: &str, site: &Site<'_>) -> Result<Source, Failure> {
+    let config = site.config;
+    let address = Address::parse(text)
+        .map_err(|why| Failure::fatal(Code::PathUnsafe, format!("`inputs` {text:?} {why}")))?;
+    match address {
+        Address::S3 { bucket, .. } if !config.allows_bucket(&bucket) => {
+            let message = format!(
+                "`inputs` {text:?}: this worker fetches nothing from the bucket {bucket:?}; add it to \
+                 `allowed_buckets` of the worker's configuration"
+            );
+            Err(Failure::fatal(Code::PathUnsafe, message))
+        }
+        Address::S3 { key, .. } if key.is_empty() => {
+            Err(Failure::fatal(Code::PathUnsafe, format!("`inputs` {text:?} names no object")))
+        }
+        Address::S3 { bucket, key } => Ok(Source::Object { bucket, key }),
+        Address::File(path) => {
+            let missing =
+                |why: String| Failure::fatal(Code::InputMissing, format!("`inputs` {text:?} {why}"));
+            let allowed = |path: &Path| {
+                std::iter::once(&config.inputs_dir)
+                    .chain(&config.input_roots)
+                    .any(|root| path.starts_with(root))
+            };
+            let outside = || {
+                let message = format!(
+                    "`inputs` {text:?} is neither below the inputs folder nor below one of `input_roots`, or leads \
+                     out of it through a link"
+                );
+                Failure::fatal(Code::PathUnsafe, message)
+            };
+            // Asked of what is not allowed, whether it is there is nobody's business.
+            let path = path.canonicalize().map_err(|error| match allowed(&path) {
+                true => missing(format!("cannot be read: {error}")),
+                false => outside(),
+            })?;
+            match path.is_file() {
+                _ if !allowed(&path) => Err(outside()),
+                true => Ok(Source::File(path)),
+                false => Err(missing("is not a file".to_owned())),
             }
-            let to = relative_path("inputs", one.path()).map_err(|r| Failure::fatal(r.code, r.message))?;
-            Ok((input("inputs", one.source(), site)?, to))
-        })
-        .collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +133,7 @@ mod tests {
         std::fs::write(root.path().join("in"), "x").unwrap();
         std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
         let config = Config { inputs_dir: root.path().canonicalize().unwrap(), ..Config::default() };
-        let site = Site { config: &config, job_dir: Path::new("/job") };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
         assert!(input("script", "./in", &site).is_ok());
         let code = |text: &str| input("script", text, &site).unwrap_err().code;
         assert_eq!(code("link"), Code::PathUnsafe);
@@ -92,11 +146,60 @@ mod tests {
     #[test]
     fn programs_are_found_on_the_workers_path_only() {
         let config = Config { path: "/bin:relative".into(), ..Config::default() };
-        let site = Site { config: &config, job_dir: Path::new("/job") };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
         assert_eq!(find("sh", &site), Some("/bin/sh".into()));
         assert_eq!(find("no-such-program", &site), None);
         assert_eq!(find("/bin", &site), None);
         assert_eq!(find("./run", &site), Some("/job/run".into()));
         assert_eq!(find("../run", &site), None);
+    }
+
+    #[test]
+    fn addresses_are_read_only_where_the_configuration_allows_it() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(root.path().join("in"), "x").unwrap();
+        std::fs::write(other.path().join("in"), "x").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("link")).unwrap();
+        let config = Config {
+            inputs_dir: root.path().canonicalize().unwrap(),
+            input_roots: vec![other.path().canonicalize().unwrap()],
+            artifacts_url: Some("s3://own-bucket/x".into()),
+            allowed_buckets: vec!["public-data".into()],
+            ..Config::default()
+        };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
+        let below = |dir: &tempfile::TempDir, name: &str| {
+            format!("file://{}/{name}", dir.path().canonicalize().unwrap().display())
+        };
+        for text in [below(&root, "in"), below(&other, "in")] {
+            assert!(matches!(address(&text, &site), Ok(Source::File(_))), "{text}");
+        }
+        for text in ["s3://own-bucket/other/task", "s3://public-data/a"] {
+            assert!(matches!(address(text, &site), Ok(Source::Object { .. })), "{text}");
+        }
+        let code = |text: &str| address(text, &site).unwrap_err().code;
+        assert_eq!(code(&below(&root, "link")), Code::PathUnsafe);
+        assert_eq!(code(&below(&root, "none")), Code::InputMissing);
+        for text in
+            ["file:///etc/passwd", "file:///no/such/file", "s3://foreign/a", "s3://own-bucket/", "ftp://x/y"]
+        {
+            assert_eq!(code(text), Code::PathUnsafe, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_input_with_a_hash_is_fetched_so_that_it_is_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("in"), "x").unwrap();
+        let config = Config { inputs_dir: root.path().canonicalize().unwrap(), ..Config::default() };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
+        let mut task = Task::new("t".parse().unwrap());
+        let hashed = Input::Described { source: "in".into(), path: None, sha256: Some("00".into()) };
+        task.inputs = Some(vec![Input::Path("in".into()), hashed]);
+        let staged = staged_inputs(&task, &site).unwrap();
+        assert!(matches!(staged[0].content, Content::CopyOf(_)));
+        assert!(
+            matches!(&staged[1].content, Content::Fetched(Fetched { sha256: Some(hash), .. }) if hash == "00")
+        );
     }
 }

@@ -1,9 +1,15 @@
 //! Progress: what an engine reports, folded into stages (pure), and written as rarely as is still honest.
 
+mod bars;
+mod contract;
+#[cfg(test)]
+mod expected_end_tests;
 mod reporter;
+mod script;
 mod tracker;
 
 pub use reporter::{Reporter, Sink};
+pub use script::Script;
 pub use tracker::{COUNTER_PERIOD, Tracker};
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use stageline::At;
 use stageline::task::{Attempt, Stage, StageStatus, TaskId};
 
 use super::Report;
+use super::contract::is_storable;
 
 /// The shortest time between two writes of one stage's counters.
 pub const COUNTER_PERIOD: Duration = Duration::from_secs(2);
@@ -26,7 +27,8 @@ struct Tracked {
     dirty: bool,
     /// It has begun or ended since: do not wait.
     urgent: bool,
-    sampled: (At, u64),
+    /// From where the rate is counted; nothing before the first counter.
+    sampled: Option<(At, u64)>,
 }
 
 /// The stages of one attempt.
@@ -46,9 +48,9 @@ impl Tracker {
 
     /// Takes a report. A first one that names no stage begins one called `Running`.
     pub fn apply(&mut self, report: Report, now: At) {
-        match &report.enter {
-            Some(name) if self.current().is_none_or(|stage| stage.name != *name) => self.begin(name, now),
-            None if self.stages.is_empty() => self.begin("Running", now),
+        match report.enter.map(bounded) {
+            Some(name) if self.current().is_none_or(|stage| stage.name != name) => self.begin(name, now),
+            None if self.stages.is_empty() => self.begin("Running".to_owned(), now),
             _ => {}
         }
         let Some(tracked) = self.stages.last_mut() else { return };
@@ -56,17 +58,17 @@ impl Tracker {
         if let Some(message) = report.message {
             stage.status_message = Some(bounded(message));
         }
-        if let Some(total) = report.total {
-            stage.total_items = Some(total);
-            stage.processed_items.get_or_insert(0);
-        }
         if !report.metrics.is_empty() {
             stage.metrics = report.metrics;
+            // DynamoDB refuses the whole item for one number that it cannot hold.
+            stage.metrics.retain(|_, value| is_storable(*value));
         }
+        // Never backwards within an attempt, and never beyond the total: then the total was wrong.
+        let before = stage.processed_items;
+        let done = report.done.max(before).or(report.total.map(|_| 0));
+        stage.processed_items = done;
+        stage.total_items = report.total.or(stage.total_items).map(|total| total.max(done.unwrap_or(0)));
         if let Some(done) = report.done {
-            // Never backwards within an attempt.
-            let done = done.max(stage.processed_items.unwrap_or(0));
-            stage.processed_items = Some(done);
             tracked.sample(done, now);
         }
         tracked.estimate(now);
@@ -108,7 +110,7 @@ impl Tracker {
         self.stages.last().map(|tracked| &tracked.stage)
     }
 
-    fn begin(&mut self, name: &str, now: At) {
+    fn begin(&mut self, name: String, now: At) {
         if self.stages.len() >= MOST_STAGES {
             return;
         }
@@ -116,7 +118,7 @@ impl Tracker {
         let stage = Stage {
             task_id: self.task_id.clone(),
             order: u32::try_from(self.stages.len() + 1).unwrap_or(u32::MAX),
-            name: bounded(name.to_owned()),
+            name,
             status: StageStatus::Running,
             attempt: self.attempt,
             status_message: None,
@@ -130,7 +132,7 @@ impl Tracker {
             updated_at: Some(now),
             expires_at: self.expires_at,
         };
-        self.stages.push(Tracked { stage, written_at: None, dirty: true, urgent: true, sampled: (now, 0) });
+        self.stages.push(Tracked { stage, written_at: None, dirty: true, urgent: true, sampled: None });
     }
 
     fn end_current(&mut self, end: StageStatus, now: At) {
@@ -158,15 +160,20 @@ impl Tracked {
 
     /// Smooths the rate over reports that are far enough apart to mean something.
     fn sample(&mut self, done: u64, now: At) {
-        let (since, before) = self.sampled;
+        let Some((since, before)) = self.sampled else {
+            // What a resumed run has done already was not done since the stage began. One item was.
+            let begun = self.stage.started_at.filter(|_| done == 1).map(|at| (at, 0));
+            self.sampled = Some(begun.unwrap_or((now, done)));
+            return;
+        };
         let elapsed = now.since(since);
         if elapsed < SHORTEST_SAMPLE || done <= before {
             return;
         }
         let rate = (done - before) as f64 / elapsed.as_secs_f64();
         let smoothed = self.stage.items_per_second.map_or(rate, |old| old + NEWEST * (rate - old));
-        self.stage.items_per_second = Some((smoothed * 1000.0).round() / 1000.0);
-        self.sampled = (now, done);
+        self.stage.items_per_second = Some(four_digits(smoothed));
+        self.sampled = Some((now, done));
     }
 
     fn estimate(&mut self, now: At) {
@@ -179,6 +186,12 @@ impl Tracked {
             _ => None,
         };
     }
+}
+
+/// A rate has no more to say. Places after the point would leave nothing of one item in an hour.
+fn four_digits(rate: f64) -> f64 {
+    let unit = 10_f64.powf(rate.log10().floor() - 3.0);
+    if unit.is_normal() { (rate / unit).round() * unit } else { rate }
 }
 
 fn bounded(mut text: String) -> String {
@@ -259,6 +272,83 @@ mod tests {
         let stage = &tracker.due(at(5_000))[0];
         assert_eq!(stage.items_per_second, Some(100.0));
         assert_eq!(stage.estimated_completion_at, Some(at(10_000)));
+    }
+
+    #[test]
+    fn what_a_resumed_run_has_done_already_is_no_speed() {
+        let mut tracker = tracker();
+        tracker.apply(Report::enter("Run", Some(1_000), ""), at(0));
+        for second in 1..=3 {
+            tracker.apply(Report::progress(900 + second * 10), at(second as i64 * 1_000));
+        }
+        let stage = &tracker.due(at(3_000))[0];
+        assert_eq!((stage.processed_items, stage.items_per_second), (Some(930), Some(10.0)));
+        assert_eq!(stage.estimated_completion_at, Some(at(10_000)));
+    }
+
+    #[test]
+    fn a_slow_first_item_says_when_the_others_end() {
+        let mut tracker = tracker();
+        tracker.apply(Report::enter("Run", Some(3), ""), at(0));
+        tracker.apply(Report::progress(1), at(10_000));
+        tracker.apply(Report::progress(2), at(20_000));
+        assert_eq!(tracker.due(at(20_000))[0].estimated_completion_at, Some(at(30_000)));
+    }
+
+    #[test]
+    fn one_item_in_an_hour_is_a_speed_too() {
+        let mut tracker = tracker();
+        tracker.apply(Report::enter("Run", Some(3), ""), at(0));
+        tracker.apply(Report::progress(1), at(3_600_000));
+        tracker.apply(Report::progress(2), at(7_200_000));
+        let stage = &tracker.due(at(7_200_000))[0];
+        assert!((stage.items_per_second.unwrap() * 3_600.0 - 1.0).abs() < 1e-3);
+        assert!(stage.estimated_completion_at.unwrap().since(at(10_800_000)) < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_new_stage_begins_its_speed_anew() {
+        let mut tracker = tracker();
+        for (stage, count) in [("Fast", 1_000), ("Slow", 10)] {
+            for second in 0..=5_u64 {
+                let report = Report { enter: Some(stage.into()), ..Report::progress(second * count) };
+                tracker.apply(report, at(second as i64 * 1_000));
+            }
+        }
+        let rates: Vec<_> = tracker.due(at(9_000)).iter().map(|stage| stage.items_per_second).collect();
+        assert_eq!(rates, [Some(1_000.0), Some(10.0)]);
+    }
+
+    #[test]
+    fn more_done_than_there_is_corrects_the_total() {
+        let mut tracker = tracker();
+        tracker.apply(Report::enter("Run", Some(10), ""), at(0));
+        tracker.apply(Report::progress(12), at(1));
+        let stage = &tracker.due(at(1))[0];
+        assert_eq!((stage.processed_items, stage.total_items), (Some(12), Some(12)));
+        tracker.apply(Report { total: Some(5), ..Report::progress(3) }, at(2));
+        let stage = &tracker.due(at(9_000))[0];
+        assert_eq!((stage.processed_items, stage.total_items), (Some(12), Some(12)));
+    }
+
+    #[test]
+    fn a_very_long_name_is_one_stage() {
+        let mut tracker = tracker();
+        for done in 0..3 {
+            let report = Report { enter: Some("n".repeat(2_000)), ..Report::progress(done) };
+            tracker.apply(report, at(done as i64));
+        }
+        assert_eq!(tracker.due(at(3)).len(), 1);
+    }
+
+    #[test]
+    fn numbers_that_the_table_refuses_are_left_out() {
+        let mut tracker = tracker();
+        let metrics = [("a", 1.0), ("b", f64::NAN), ("c", 1e300), ("d", f64::INFINITY), ("e", -0.0)];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        tracker.apply(Report { metrics, ..Report::default() }, at(0));
+        let names: Vec<_> = tracker.due(at(0))[0].metrics.keys().cloned().collect();
+        assert_eq!(names, ["a", "e"]);
     }
 
     proptest! {

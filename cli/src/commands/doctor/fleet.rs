@@ -32,6 +32,7 @@ pub(super) fn checks(seen: &Seen, system: &Connection) -> Vec<Check> {
     let mut all = vec![summary(&beats, seen)];
     all.extend(silence(&silent, lease));
     all.extend(versions(&beats));
+    all.extend(broken_engines(&beats));
     all.extend(clocks(&beats, seen.now));
     all.extend(strangers(&beats, &system.deployment.pools));
     all.extend(unserved(seen, &beats, system.is_dev));
@@ -41,6 +42,18 @@ pub(super) fn checks(seen: &Seen, system: &Connection) -> Vec<Check> {
 fn is_lively(item: &WorkerItem, beaten: &BTreeSet<WorkerId>, now: At, lease: Duration) -> bool {
     let is_young = |beat: &Heartbeat| now.since(beat.heartbeat_at) <= lease;
     beaten.contains(&item.worker) || item.heartbeat.as_ref().is_some_and(is_young)
+}
+
+/// Engines that do not work on some worker, which it therefore leaves to others for a while.
+fn broken_engines(beats: &[&Heartbeat]) -> Option<Check> {
+    let broken = beats.iter().flat_map(|beat| beat.broken.keys().map(|engine| (engine, &beat.worker_id)));
+    let named: Vec<_> = broken.map(|(engine, worker)| format!("{engine} on {worker}")).collect();
+    let more = named.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let seen =
+        format!("do not work: {}{rest}", named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
+    let next = "the worker's log says why: docs/operations.md, \"When an engine does not work\"";
+    (!named.is_empty()).then(|| Check::warning("engines", seen, next))
 }
 
 fn summary(beats: &[&Heartbeat], seen: &Seen) -> Check {

@@ -20,6 +20,7 @@ fn worker(id: &str, seconds: i64) -> WorkerItem {
         draining: false,
         instance: None,
         received_until: BTreeMap::new(),
+        broken: BTreeMap::new(),
     };
     WorkerItem {
         worker: heartbeat.worker_id.clone(),

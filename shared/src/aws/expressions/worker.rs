@@ -58,6 +58,10 @@ pub(in crate::aws) fn beat(
         let (name, value) = (update.name(&attribute), update.value(value));
         update.sets.push(format!("{name} = {value}"));
     }
+    if beat.broken.is_empty() {
+        // Of the last beat that had some.
+        update.remove("broken");
+    }
     if !handled.is_empty() {
         let (name, set) = (update.name("signals"), set_of(handled));
         let value = update.value(set);

@@ -82,6 +82,18 @@ pub fn lines_of(script: &str, command: &str) -> Vec<usize> {
     same.map(|statement| statement.line).collect()
 }
 
+/// The words of each statement whose command is one of `names`, as they stand there.
+#[must_use]
+pub fn commands(script: &str, names: &[&str]) -> Vec<Vec<String>> {
+    if script.len() > LONGEST_SCRIPT {
+        return Vec::new();
+    }
+    let statements = lines::statements(script);
+    let words = statements.iter().filter_map(|statement| lines::words(&statement.text));
+    let wanted = words.filter(|words| words.first().is_some_and(|first| names.contains(first)));
+    wanted.map(|words| words.into_iter().map(str::to_owned).collect()).collect()
+}
+
 struct Walk {
     variables: Variables,
     plan: Plan,

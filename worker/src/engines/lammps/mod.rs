@@ -8,6 +8,7 @@
 mod input;
 mod output;
 mod progress;
+mod restart;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use stageline::{Code, Rejection};
 
 use self::output::Output;
 use self::progress::{Progress, Verdict};
-use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Stream, programs};
+use super::{ChildPlan, Engine, Execution, Exit, Placed, Reader, Site, Step, Stream, programs};
 use crate::progress::Report;
 
 /// The override of the planned steps among the parameters.
@@ -40,7 +41,13 @@ impl Engine for Lammps {
         let path = programs::input("script", script, site)?;
         let text = read_script(&path, script)?;
         let empty = Map::new();
-        let (variables, total_steps) = variables(task.params.as_ref().unwrap_or(&empty))?;
+        let (mut variables, mut total_steps) = variables(task.params.as_ref().unwrap_or(&empty))?;
+        let checkpoint = restart::checkpoint(&text);
+        if let Some(saved) = site.resume.and_then(|resume| resume.files.first()) {
+            variables.insert(restart::VARIABLE.to_owned(), saved.path.clone());
+            // It counts the steps of all attempts together, and this one takes the rest.
+            total_steps = None;
+        }
         let program = programs::find(&site.config.lammps_program, site).ok_or_else(|| {
             let message = format!(
                 "LAMMPS ({:?}) is not installed on this worker; install it (Debian: apt-get install lammps, \
@@ -58,7 +65,7 @@ impl Engine for Lammps {
         let progress =
             Progress::new(plan).with_total_steps(total_steps).with_script(file_name.to_string_lossy(), text);
         let mut files = programs::staged_inputs(task, site)?;
-        files.push((path, PathBuf::from(&file_name)));
+        files.push(Placed::copy(path, PathBuf::from(&file_name)));
         // Older builds buffer a pipe by blocks: a run of minutes would show nothing until its end.
         let (program, args) = match programs::find("stdbuf", site) {
             Some(stdbuf) => {
@@ -68,13 +75,10 @@ impl Engine for Lammps {
             None => (program, args),
         };
         let threads = task.resources.as_ref().and_then(|r| r.cpus).unwrap_or(1);
-        Ok(Execution::Child(ChildPlan {
-            program,
-            args,
-            env: vec![("OMP_NUM_THREADS".to_owned(), threads.to_string())],
-            files,
-            reader: Box::new(Log { output: Output::new(), progress, running: false }),
-        }))
+        let reader = Box::new(Log { output: Output::new(), progress, running: false });
+        let plan = ChildPlan::of(Step { program, args }, files, reader);
+        let env = vec![("OMP_NUM_THREADS".to_owned(), threads.to_string())];
+        Ok(Execution::Child(ChildPlan { env, checkpoint, ..plan }))
     }
 }
 
@@ -129,7 +133,7 @@ struct Log {
 }
 
 impl Reader for Log {
-    fn started(&mut self) -> Vec<Report> {
+    fn step(&mut self, _index: usize) -> Vec<Report> {
         vec![Report::enter("Setup", None, "Reading the input")]
     }
 
@@ -153,6 +157,10 @@ impl Reader for Log {
             message: Some(self.progress.message()),
             metrics: self.progress.metrics(),
         }]
+    }
+
+    fn knows_its_end(&self) -> bool {
+        true
     }
 
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {

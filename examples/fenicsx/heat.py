@@ -1,0 +1,69 @@
+"""A hot spot cools on a square with cold edges, by backward Euler steps.
+
+    stageline submit --watch -e fenicsx -s fenicsx/heat.py --input stageline.py -p steps=60 -p squares=96
+
+Runs with dolfinx 0.5 to 0.11, and on several processes (`resources.cpus`).
+"""
+
+import numpy
+import ufl
+from dolfinx import fem, mesh
+from dolfinx.fem import petsc
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import stageline
+
+comm = MPI.COMM_WORLD
+params = stageline.params({"steps": 60, "squares": 96, "seconds": 0.1})
+steps, squares = int(params["steps"]), int(params["squares"])
+dt = float(params["seconds"]) / steps
+
+stageline.stage("Setup", message=f"{squares} by {squares} squares on {comm.size} processes, compiling forms")
+domain = mesh.create_unit_square(comm, squares, squares)
+# Renamed in 0.7.
+space = (getattr(fem, "functionspace", None) or fem.FunctionSpace)(domain, ("Lagrange", 1))
+old, new = fem.Function(space), fem.Function(space)
+old.interpolate(lambda x: numpy.exp(-50 * ((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2)))
+edge = domain.topology.dim - 1
+domain.topology.create_connectivity(edge, edge + 1)
+rim = fem.locate_dofs_topological(space, edge, mesh.exterior_facet_indices(domain.topology))
+cold = fem.dirichletbc(PETSc.ScalarType(0), rim, space)
+
+u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+left = fem.form(u * v * ufl.dx + dt * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx)
+right = fem.form(old * v * ufl.dx)
+heat = fem.form(old * ufl.dx)
+matrix = petsc.assemble_matrix(left, bcs=[cold])
+matrix.assemble()
+solver = PETSc.KSP().create(comm)
+solver.setOperators(matrix)
+solver.setType("cg")
+solver.getPC().setType("jacobi")
+solver.setTolerances(rtol=1e-8)
+# Renamed in 0.9.
+unknowns = new.x.petsc_vec if hasattr(new.x, "petsc_vec") else new.vector
+
+
+def warmth():
+    return float(comm.allreduce(fem.assemble_scalar(heat), op=MPI.SUM).real)
+
+
+first = warmth()
+for step in stageline.track(range(1, steps + 1), "Cool"):
+    load = petsc.assemble_vector(right)
+    petsc.apply_lifting(load, [left], bcs=[[cold]])
+    load.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+    petsc.set_bc(load, [cold])
+    solver.solve(load, unknowns)
+    new.x.scatter_forward()
+    old.x.array[:] = new.x.array
+    last = warmth()
+    stageline.progress(
+        message=f"t = {step * dt:.4f}",
+        metrics={"heat": last, "residual": solver.getResidualNorm(), "iterations": solver.getIterationNumber()},
+    )
+
+if not 0 < last < first:
+    raise ArithmeticError(f"the heat went from {first} to {last}")
+stageline.result({"steps": steps, "heat": last, "unknowns": space.dofmap.index_map.size_global, "processes": comm.size})

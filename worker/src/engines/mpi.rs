@@ -1,0 +1,102 @@
+//! Several processes of one program through Open MPI's `mpirun`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use stageline::Code;
+use stageline::protocol::outcome::Failure;
+
+use super::{Site, Step, programs};
+
+/// `program` with `args` on so many processes; without `mpirun` if it is one.
+pub(super) fn step(
+    program: PathBuf,
+    args: Vec<OsString>,
+    processes: u32,
+    site: &Site<'_>,
+) -> Result<Step, Failure> {
+    if processes <= 1 {
+        return Ok(Step { program, args });
+    }
+    let mpirun = programs::find("mpirun", site).ok_or_else(|| {
+        let message = format!(
+            "`resources.cpus` is {processes} and there is no mpirun on the worker's path; install it (Debian: \
+             apt-get install openmpi-bin), or ask for one processor"
+        );
+        Failure::fatal(Code::EngineMissing, message)
+    })?;
+    // A worker may give more tasks at a time than it has cores for.
+    let lead = ["-np".to_owned(), processes.to_string(), "--oversubscribe".to_owned()].map(OsString::from);
+    let args = lead.into_iter().chain([program.into_os_string()]).chain(args).collect();
+    Ok(Step { program: mpirun, args })
+}
+
+/// What `mpirun` and the processes need to be told: containers run as root, and the processes share the
+/// cores already.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let variables =
+        [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// The last line of standard error that is not standard text about an end: MPI's, or Fortran's `STOP 2`.
+pub(super) fn own_words(stderr: &str) -> &str {
+    const NOISE: [&str; 9] = [
+        "MPI_ABORT was invoked",
+        "with errorcode",
+        "NOTE: invoking",
+        "You may or may not",
+        "exactly when Open MPI",
+        "STOP ",
+        "Primary job",
+        "a non-zero exit code",
+        "mpirun detected that",
+    ];
+    let says = |line: &&str| {
+        let line = line.trim();
+        line.contains(|c: char| c.is_alphanumeric()) && !NOISE.iter().any(|noise| line.starts_with(noise))
+    };
+    stderr.lines().rfind(says).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Config;
+
+    #[test]
+    fn one_process_needs_no_mpirun_and_several_do() {
+        let config = Config { path: "/nowhere".into(), ..Config::default() };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
+        let run = |count| step("/bin/x".into(), vec!["-in".into()], count, &site);
+        let alone = Step { program: "/bin/x".into(), args: vec!["-in".into()] };
+        assert_eq!(run(1), Ok(alone.clone()));
+        assert_eq!(run(0), Ok(alone));
+        let failure = run(2).unwrap_err();
+        assert_eq!(failure.code, Code::EngineMissing);
+        assert!(failure.message.contains("openmpi-bin"), "{}", failure.message);
+    }
+
+    #[test]
+    fn mpirun_gets_the_program_and_its_arguments() {
+        let dir = tempfile::tempdir().unwrap();
+        let mpirun = dir.path().join("mpirun");
+        std::fs::write(&mpirun, "").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&mpirun, mode).unwrap();
+        let config = Config { path: dir.path().to_string_lossy().into_owned(), ..Config::default() };
+        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
+        let step = step("/bin/x".into(), vec!["-in".into()], 3, &site).unwrap();
+        assert_eq!(step.program, mpirun);
+        assert_eq!(step.args, ["-np", "3", "--oversubscribe", "/bin/x", "-in"]);
+    }
+
+    #[test]
+    fn what_mpi_says_about_every_end_is_no_reason() {
+        let noise = "---\nMPI_ABORT was invoked on rank 0\nwith errorcode 1.\n\nSTOP 2\n---\n";
+        assert_eq!(own_words(noise), "");
+        assert_eq!(own_words(&format!("cannot open shared object\n{noise}")), "cannot open shared object");
+    }
+}

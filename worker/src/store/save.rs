@@ -1,0 +1,214 @@
+//! Saves checkpoints of a running attempt: every so often what is new and whole, and once more when the attempt
+//! was stopped.
+//!
+//! A file is whole when its opened file has the same size and time twice, a moment apart, and still when it was
+//! stored. Who replaces his checkpoint by renaming is always whole; who writes into it is when he pauses.
+
+mod held;
+mod times;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stageline::task::Task;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::held::{Held, Mark};
+use super::checkpoint::{Manifest, Part, Place};
+use super::{Store, StoreError, beneath};
+use crate::context::Context;
+use crate::engines::{Checkpoint, Pick};
+
+/// Between the two looks at a file.
+const MOMENT: Duration = Duration::from_secs(1);
+/// After something was being written.
+const SOON: Duration = Duration::from_secs(2);
+/// For the last checkpoint of a stopped attempt.
+const AT_THE_END: Duration = Duration::from_secs(30);
+/// Files of one checkpoint; each is held open.
+const MOST_FILES: usize = 256;
+/// Names among which they are.
+const MOST_NAMES: usize = 20_000;
+
+/// Gives what the engine names itself.
+pub(crate) type Named = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What is saved of an attempt, and how far that is.
+struct Saving {
+    store: Store,
+    task: Task,
+    checkpoint: Checkpoint,
+    named: Named,
+    job_dir: PathBuf,
+    number: u32,
+    /// What was seen when the last checkpoint was saved.
+    saved: Vec<Mark>,
+    /// The sets that are in the store, oldest first, with their files.
+    sets: Vec<(Place, Vec<String>)>,
+}
+
+/// Saves beside the attempt, until it is told to end.
+pub(crate) struct Saver {
+    over: CancellationToken,
+    saving: JoinHandle<Saving>,
+}
+
+/// What came of a look.
+enum Look {
+    /// There is nothing new.
+    Nothing,
+    /// Something is being written.
+    Busy,
+    /// It was saved.
+    Saved,
+}
+
+impl Saver {
+    /// Begins; `None` where checkpoints are not stored.
+    pub fn begin(
+        checkpoint: Checkpoint,
+        named: Named,
+        task: &Task,
+        job_dir: PathBuf,
+        context: &Context,
+    ) -> Option<Self> {
+        let every = Duration::from_secs(context.config.checkpoint_seconds);
+        let store = context.artifacts.clone().filter(|_| !every.is_zero())?;
+        let task = task.clone();
+        let saving = Saving {
+            store,
+            task,
+            checkpoint,
+            named,
+            job_dir,
+            number: 0,
+            saved: Vec::new(),
+            sets: Vec::new(),
+        };
+        let over = CancellationToken::new();
+        let saving = tokio::spawn(tracing::Instrument::in_current_span(saving.every(every, over.clone())));
+        Some(Self { over, saving })
+    }
+
+    /// Ends it, with a last checkpoint if one is worth it.
+    pub async fn end(mut self, save: bool) {
+        self.over.cancel();
+        let Ok(mut saving) = (&mut self.saving).await else { return };
+        if !save {
+            return;
+        }
+        // Nobody writes any more.
+        match tokio::time::timeout(AT_THE_END, saving.look(Duration::ZERO)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => warn!(%error, "last checkpoint not stored"),
+            Err(_elapsed) => warn!(limit = ?AT_THE_END, "last checkpoint not stored in time"),
+        }
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}
+
+impl Saving {
+    async fn every(mut self, every: Duration, over: CancellationToken) -> Self {
+        let mut wait = every;
+        loop {
+            tokio::select! {
+                () = over.cancelled() => return self,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let looked = tokio::select! {
+                () = over.cancelled() => None,
+                looked = self.look(MOMENT) => Some(looked),
+            };
+            wait = match looked {
+                None => return self,
+                Some(Ok(Look::Nothing | Look::Saved)) => every,
+                Some(Ok(Look::Busy)) => SOON.min(every),
+                Some(Err(error)) => {
+                    warn!(%error, "checkpoint not stored; tried again the next time");
+                    every
+                }
+            };
+        }
+    }
+
+    async fn look(&mut self, moment: Duration) -> Result<Look, StoreError> {
+        let found = self.hold().await?;
+        let marks: Vec<_> = found.iter().map(Held::mark).collect();
+        if found.is_empty() || marks == self.saved {
+            return Ok(Look::Nothing);
+        }
+        tokio::time::sleep(moment).await;
+        let chosen = held::choose(found, self.checkpoint.pick)?;
+        if chosen.is_empty() {
+            return Ok(Look::Busy);
+        }
+        self.number += 1;
+        let place = Place { attempt: self.task.attempt.0, number: self.number };
+        let mut files = Vec::new();
+        for held in &chosen {
+            let key = place.file(&self.store, &self.task, &held.path)?;
+            let stored = self.store.put_file(held.content()?, &key).await?;
+            if !held.is_quiet() {
+                return Ok(Look::Busy);
+            }
+            let (bytes, sha256) = (stored.bytes, stored.sha256);
+            files.push(Part { path: held.path.clone(), bytes, sha256, modified: held.modified() });
+        }
+        let paths: Vec<_> = files.iter().map(|part| part.path.clone()).collect();
+        let manifest = serde_json::to_vec(&Manifest::of(&self.task, files)).map_err(std::io::Error::other)?;
+        self.store.put_bytes(manifest, &place.manifest(&self.store, &self.task)?).await?;
+        info!(number = place.number, files = paths.len(), "checkpoint stored");
+        self.saved = marks;
+        self.sets.push((place, paths));
+        self.forget_all_but_two().await;
+        Ok(Look::Saved)
+    }
+
+    /// The files that are there now, opened.
+    async fn hold(&self) -> Result<Vec<Held>, StoreError> {
+        let mut patterns = self.checkpoint.files.clone();
+        for named in (self.named)() {
+            patterns.push(format!("{named}/**"));
+            patterns.push(named);
+        }
+        if patterns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (job_dir, pick) = (self.job_dir.clone(), self.checkpoint.pick);
+        let held = tokio::task::spawn_blocking(move || {
+            let mut found = beneath::find(&job_dir, &patterns, MOST_NAMES)?;
+            if pick == Pick::LatestTime {
+                found = times::latest(found);
+            }
+            if found.len() > MOST_FILES {
+                return Err(std::io::Error::other(format!("more than {MOST_FILES} files")));
+            }
+            // What is gone meanwhile was replaced, or is not wanted any more: the next look tells.
+            Ok(found.into_iter().filter_map(|path| Held::open(&job_dir, path).ok()).collect())
+        });
+        Ok(held.await.map_err(std::io::Error::other)??)
+    }
+
+    /// The last but one stays for a reader that has just found it.
+    async fn forget_all_but_two(&mut self) {
+        while self.sets.len() > 2 {
+            let (place, paths) = self.sets.remove(0);
+            // Without its manifest it is none, whatever stays of it.
+            let mut keys = vec![place.manifest(&self.store, &self.task)];
+            for path in &paths {
+                keys.push(place.file(&self.store, &self.task, path));
+            }
+            for key in keys.into_iter().flatten() {
+                self.store.forget(&key).await;
+            }
+        }
+    }
+}
