@@ -22,6 +22,9 @@ pub struct Config {
     pub work_dir: PathBuf,
     /// Where `script` and `inputs` are looked up. Default: the working directory.
     pub inputs_dir: PathBuf,
+    /// Engines whose tasks it runs. `python`, `fenicsx`, `openfoam` and `lammps` run whatever code `inputs_dir`
+    /// holds and `inputs` can name. Default: all.
+    pub engines: Option<Vec<String>>,
     /// Programs that the `command` engine may start, as the task spells them. Default: none.
     pub allowed_programs: Vec<String>,
     /// Whether the `command` engine may start any program. Only for development. Default: no.
@@ -164,6 +167,7 @@ impl Default for Config {
             slots: u32::try_from(cores).unwrap_or(1),
             work_dir: std::env::temp_dir().join("stageline-jobs"),
             inputs_dir: PathBuf::from("."),
+            engines: None,
             allowed_programs: Vec::new(),
             allow_any_program: false,
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
@@ -291,6 +295,20 @@ impl Config {
                 why: format!("{}: {e}", root.display()),
             })?;
         }
+        // `stageline dev` lets tasks do everything anyway.
+        if !self.allow_any_program {
+            let home = std::env::var_os("HOME").and_then(|home| PathBuf::from(home).canonicalize().ok());
+            for (setting, dir) in std::iter::once(("inputs_dir", &self.inputs_dir))
+                .chain(self.input_roots.iter().map(|root| ("input_roots", root)))
+            {
+                let holds = |path: &std::path::Path| path.starts_with(dir);
+                if holds("/proc".as_ref()) || holds(&self.work_dir) || home.as_deref().is_some_and(holds) {
+                    let why = "must not hold the whole machine, the worker's home or `work_dir`: a task may \
+                               copy any file below it; give inputs a folder of their own";
+                    return invalid(setting, why);
+                }
+            }
+        }
         // Paths of the worker's folder, not of a job's.
         for program in [
             &mut self.lammps_program,
@@ -338,6 +356,11 @@ impl Config {
         Duration::from_secs(self.drain_grace_seconds)
     }
 
+    /// Whether it runs tasks of this engine.
+    pub fn runs(&self, engine: &str) -> bool {
+        self.engines.as_ref().is_none_or(|engines| engines.iter().any(|name| name == engine))
+    }
+
     /// Whether the `command` engine may start `program`.
     pub fn allows(&self, program: &str) -> bool {
         self.allow_any_program || self.allowed_programs.iter().any(|allowed| allowed == program)
@@ -351,37 +374,5 @@ fn is_device(id: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_allowed_unless_it_is_listed() {
-        let mut config = Config::default();
-        assert!(!config.allows("rm"));
-        config.allowed_programs = vec!["echo".into()];
-        assert!(config.allows("echo") && !config.allows("/bin/echo") && !config.allows("rm"));
-        config.allow_any_program = true;
-        assert!(config.allows("rm"));
-    }
-
-    #[test]
-    fn senseless_settings_are_named() {
-        let bad = |change: fn(&mut Config)| {
-            let mut config = Config::default();
-            change(&mut config);
-            config.validated().unwrap_err().to_string()
-        };
-        assert!(bad(|c| c.slots = 0).contains("`slots`"));
-        assert!(bad(|c| c.poll_wait_seconds = 60).contains("`poll_wait_seconds`"));
-        assert!(bad(|c| c.pass_environment = vec!["AWS_SECRET_ACCESS_KEY".into()]).contains("AWS"));
-        assert!(bad(|c| c.gpus = vec!["0,1".into()]).contains("`gpus`"));
-        assert!(bad(|c| c.gpus = vec!["0".into(), "0".into()]).contains("twice"));
-        assert!(bad(|c| c.max_memory_mb = Some(0)).contains("`max_memory_mb`"));
-        assert!(bad(|c| c.work_dir = "/dev/null/x".into()).contains("`work_dir`"));
-        assert!(bad(|c| c.artifacts_url = Some("gs://x/y".into())).contains("`artifacts_url`"));
-        assert!(bad(|c| c.store_patience_seconds = 0).contains("`store_patience_seconds`"));
-        assert!(bad(|c| c.keep_job_days = Some(0)).contains("`keep_job_days`"));
-        assert!(bad(|c| c.input_roots = vec!["/nowhere/at/all".into()]).contains("`input_roots`"));
-        assert!(bad(|c| c.inputs_dir = "/nowhere/at/all".into()).contains("`inputs_dir`"));
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

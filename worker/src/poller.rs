@@ -24,9 +24,10 @@ use crate::context::Context;
 
 /// How long open polls are waited for when the worker drains: what they bring is handed back.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// How long messages stay hidden that this worker has no slot for. Not at once: the open polls of other busy
-/// workers would pass them round, and SQS counts each receive.
-const HANDED_BACK: Duration = Duration::from_secs(1);
+/// A message that came this often and found no slot is passed round by the open polls of busy workers. SQS
+/// counts each receive, so it then rests between them.
+const PASSED_ROUND: u32 = 20;
+const REST: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
@@ -168,12 +169,16 @@ impl Poller {
     }
 
     async fn hand_back(&self, lane: Lane, messages: Vec<ReceivedCommand>) {
-        let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
-        for batch in handles.chunks(BATCH_ITEMS) {
-            if let Err(error) =
-                self.context.aws.queues.hand_back(self.queues.url(lane), batch, HANDED_BACK).await
-            {
-                warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
+        let (tired, fresh): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| message.receives >= PASSED_ROUND);
+        for (messages, rest) in [(fresh, Duration::ZERO), (tired, REST)] {
+            let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
+            for batch in handles.chunks(BATCH_ITEMS) {
+                if let Err(error) =
+                    self.context.aws.queues.hand_back(self.queues.url(lane), batch, rest).await
+                {
+                    warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
+                }
             }
         }
     }

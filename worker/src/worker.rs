@@ -229,7 +229,7 @@ impl Worker {
             pool: self.config.pool.clone(),
             slots: self.config.slots,
             running: 0,
-            engines: engines.names().map(str::to_owned).collect(),
+            engines: engines.names().filter(|name| self.config.runs(name)).map(str::to_owned).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draining: false,
             instance: self.config.instance.clone(),

@@ -89,6 +89,7 @@ async fn refusal() {
         .envs(bench.system.deployment().to_env())
         .env("AWS_ENDPOINT_URL", bench.system.local().endpoint())
         .env("STAGELINE_WORKER_WORK_DIR", bench.folder.path().join("other"))
+        .env("STAGELINE_WORKER_INPUTS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
         .env("STAGELINE_WORKER_SANDBOX", "bubblewrap")
         .output()
         .unwrap();

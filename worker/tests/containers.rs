@@ -54,7 +54,7 @@ impl Bench {
         let config = Config {
             slots: 2,
             work_dir: folder.path().join("jobs"),
-            inputs_dir: folder.path().to_path_buf(),
+            inputs_dir: folder.path().join("up"),
             allowed_images: vec!["solver".to_owned()],
             container_program: Some(docker.to_string_lossy().into_owned()),
             term_grace_seconds: 1,

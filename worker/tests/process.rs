@@ -45,6 +45,7 @@ impl Bench {
             .env("AWS_SECRET_ACCESS_KEY", "top-secret")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("STAGELINE_WORKER_WORK_DIR", self.folder.path().join("jobs"))
+            .env("STAGELINE_WORKER_INPUTS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
             .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -178,6 +179,7 @@ async fn a_configuration_that_makes_no_sense_ends_the_worker_with_its_reason() {
             .envs(bench.system.deployment().to_env())
             .env("AWS_ENDPOINT_URL", bench.system.local().endpoint())
             .env("STAGELINE_WORKER_WORK_DIR", bench.folder.path().join("jobs"))
+            .env("STAGELINE_WORKER_INPUTS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
             .env(name, value)
             .output()
             .await

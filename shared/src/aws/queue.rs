@@ -24,6 +24,8 @@ pub struct ReceivedCommand {
     pub receipt_handle: String,
     /// When it was sent, by SQS's clock.
     pub sent_at: Option<At>,
+    /// How often it was received, this time included. SQS counts a message as a dead letter by it.
+    pub receives: u32,
 }
 
 /// A command on its way.
@@ -128,25 +130,20 @@ impl WorkQueues {
             .wait_time_seconds(seconds(wait).min(20))
             .visibility_timeout(seconds(visibility))
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await
             .map_err(|e| AwsError::from_sdk("ReceiveMessage", e))?;
         let messages = output.messages.unwrap_or_default();
+        let number = |message: &Message, name| message.attributes.as_ref()?.get(&name)?.parse::<i64>().ok();
         let read = |message: Message| {
-            let sent = message.attributes.as_ref()?.get(&MessageSystemAttributeName::SentTimestamp);
-            sent?.parse().ok().map(At::from_millis)
+            let sent_at = number(&message, MessageSystemAttributeName::SentTimestamp).map(At::from_millis);
+            let receives = number(&message, MessageSystemAttributeName::ApproximateReceiveCount);
+            let receives = receives.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+            let (body, receipt_handle) = (message.body?, message.receipt_handle?);
+            Some(ReceivedCommand { body, receipt_handle, sent_at, receives })
         };
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| {
-                let sent_at = read(message.clone());
-                Some(ReceivedCommand {
-                    body: message.body?,
-                    receipt_handle: message.receipt_handle?,
-                    sent_at,
-                })
-            })
-            .collect())
+        Ok(messages.into_iter().filter_map(read).collect())
     }
 
     /// Deletes at most ten messages. What fails comes back and is dropped by its claim.

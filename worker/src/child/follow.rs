@@ -200,10 +200,15 @@ impl Followed<'_> {
 fn write_below(job_dir: &Path, path: &Path, content: &str) -> std::io::Result<()> {
     let folder = File::open(job_dir)?;
     let how = OpenHow::new()
-        .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC)
+        // Not to wait for the other end, if the task has put a pipe there.
+        .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
         .mode(Mode::from_bits_truncate(0o644))
         .resolve(ResolveFlag::RESOLVE_BENEATH);
-    File::from(openat2(&folder, path, how)?).write_all(content.as_bytes())
+    let mut file = File::from(openat2(&folder, path, how)?);
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    file.write_all(content.as_bytes())
 }
 
 /// Waits for a value; for ever when nobody is left to send one.

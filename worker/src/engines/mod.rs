@@ -125,6 +125,15 @@ impl Engines {
             let message = format!("this worker has no engine {:?}; it may be too old", task.engine());
             Failure::fatal(Code::EngineUnknown, message)
         })?;
+        if !site.config.runs(task.engine()) {
+            let message = format!(
+                "this worker does not run the engine {:?}; its setting `engines` has {}",
+                task.engine(),
+                site.config.engines.as_deref().unwrap_or_default().join(", ")
+            );
+            // As where it is not installed: another worker of the pool may have it.
+            return Err(Failure::fatal(Code::EngineMissing, message));
+        }
         engine.plan(task, site)
     }
 

@@ -8,6 +8,9 @@ use stageline::protocol::outcome::Failure;
 
 use super::{Site, Step, programs};
 
+/// A task may ask for more processes than there are cores, but not for as many as would stop the host.
+const PROCESSES_A_CORE: u32 = 4;
+
 /// `program` with `args` on so many processes; without `mpirun` if it is one.
 pub(super) fn step(
     program: PathBuf,
@@ -18,12 +21,18 @@ pub(super) fn step(
     if processes <= 1 {
         return Ok(Step { program, args });
     }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = u32::try_from(cores).unwrap_or(1).saturating_mul(PROCESSES_A_CORE);
+    if processes > most {
+        let message = format!("`resources.cpus` is {processes}; this worker starts at most {most} processes");
+        return Err(Failure::fatal(Code::ResourcesUnavailable, message));
+    }
     let mpirun = programs::find("mpirun", site).ok_or_else(|| {
         let message = format!(
             "`resources.cpus` is {processes} and there is no mpirun on the worker's path; install it (Debian: \
              apt-get install openmpi-bin), or ask for one processor"
         );
-        Failure::fatal(Code::EngineMissing, message)
+        Failure::fatal(Code::ResourcesUnavailable, message)
     })?;
     // A worker may give more tasks at a time than it has cores for.
     let lead = ["-np".to_owned(), processes.to_string(), "--oversubscribe".to_owned()].map(OsString::from);
@@ -34,8 +43,13 @@ pub(super) fn step(
 /// What `mpirun` and the processes need to be told: containers run as root, and the processes share the
 /// cores already.
 pub(super) fn environment() -> Vec<(String, String)> {
-    let variables =
-        [("OMP_NUM_THREADS", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")];
+    let variables = [
+        ("OMP_NUM_THREADS", "1"),
+        ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+        ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+        // Not the file in HOME: that is the job folder, where the task's own files lie.
+        ("OMPI_MCA_mca_base_param_files", "/etc/openmpi/openmpi-mca-params.conf"),
+    ];
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
@@ -75,7 +89,7 @@ mod tests {
         assert_eq!(run(1), Ok(alone.clone()));
         assert_eq!(run(0), Ok(alone));
         let failure = run(2).unwrap_err();
-        assert_eq!(failure.code, Code::EngineMissing);
+        assert_eq!(failure.code, Code::ResourcesUnavailable);
         assert!(failure.message.contains("openmpi-bin"), "{}", failure.message);
     }
 
@@ -88,6 +102,8 @@ mod tests {
         std::fs::set_permissions(&mpirun, mode).unwrap();
         let config = Config { path: dir.path().to_string_lossy().into_owned(), ..Config::default() };
         let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
+        let far_too_many = step("/bin/x".into(), Vec::new(), 100_000, &site).unwrap_err();
+        assert_eq!(far_too_many.code, Code::ResourcesUnavailable);
         let step = step("/bin/x".into(), vec!["-in".into()], 3, &site).unwrap();
         assert_eq!(step.program, mpirun);
         assert_eq!(step.args, ["-np", "3", "--oversubscribe", "/bin/x", "-in"]);

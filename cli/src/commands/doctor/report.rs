@@ -38,7 +38,7 @@ pub(super) fn lines(report: &Report) -> Vec<Check> {
         let look = record.id.parse::<TaskId>().map(|id| format!("stageline status {id}, then "));
         let next =
             format!("{}correct it: docs/operations.md, \"Impossible records\"", look.unwrap_or_default());
-        let seen = format!("{}: {}", record.id.escape_debug(), record.why.escape_debug());
+        let seen = format!("{}: {}", record.id, record.why);
         lines.push(Check::problem("impossible", seen, next));
     }
     if let more @ 1.. = report.impossible_count - report.impossible.len() {

@@ -9,6 +9,7 @@ use super::checks::{Check, REPAIR, State};
 use super::look::Seen;
 use super::report;
 use crate::output::{self, Format};
+use crate::plain::plain_line;
 
 /// Writes everything.
 pub(super) fn show(seen: &Seen, checks: &[Check], repair: Option<&Report>, format: Format) {
@@ -26,6 +27,8 @@ fn text(checks: &[Check], repair: Option<&Report>) {
             State::Warning => ("warning", Style::new().yellow()),
             State::Problem => ("problem", Style::new().red().bold()),
         };
+        // What is seen is what anybody may have written.
+        let seen = plain_line(seen);
         output::line(format_args!("{} {check:<13} {seen}", colour.apply_to(format!("{word:<8}"))));
         if let Some(next) = next {
             output::line(format_args!("{:>21}  {next}", style("next:").cyan()));

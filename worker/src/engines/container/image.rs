@@ -66,11 +66,17 @@ impl Image {
             _ if entry.is_empty() => false,
             Some("") => true,
             Some(rest) if entry.ends_with('/') => !rest.is_empty(),
+            // A digest counts alone: the tag before it says nothing about what runs.
+            Some(rest) if rest.starts_with('@') && has_tag(entry) => false,
             // A slash behind the colon makes the entry a registry, and the image anybody's on it.
             Some(rest) => rest.starts_with([':', '@']) && !rest.contains('/'),
             None => false,
         })
     }
+}
+
+fn has_tag(entry: &str) -> bool {
+    entry.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
 impl fmt::Display for Image {
@@ -215,13 +221,13 @@ mod tests {
             ("python", "python"),
             ("python:3.12", "python"),
             (pinned.as_str(), "python"),
-            (pinned.as_str(), "python:3.12"),
             ("ghcr.io/team/a:1", "ghcr.io/team/"),
             ("ghcr.io/team/deep/a", "ghcr.io/team/"),
         ] {
             assert!(among(image, entry), "{image} {entry}");
         }
         for (image, entry) in [
+            (pinned.as_str(), "python:3.12"),
             ("python", ""),
             ("python", "/"),
             ("pythonic", "python"),

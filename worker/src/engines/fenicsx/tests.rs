@@ -105,7 +105,7 @@ fn several_processes_run_under_mpirun_and_compiled_forms_outlive_the_job() {
     std::fs::copy("/bin/sh", folder.join("mpirun")).unwrap();
     let config = Config {
         inputs_dir: folder.clone(),
-        work_dir: "/work".into(),
+        work_dir: "/jobs".into(),
         path: folder.to_string_lossy().into_owned(),
         fenicsx_python: "/bin/sh".into(),
         ..Config::default()
@@ -118,5 +118,5 @@ fn several_processes_run_under_mpirun_and_compiled_forms_outlive_the_job() {
     assert_eq!(two.steps[0].args, ["-np", "2", "--oversubscribe", "/bin/sh", "-u", "/job/heat.py"]);
     assert_eq!(two.files, [Placed::copy(folder.join("heat.py"), "heat.py".into())]);
     let without = Config { path: "/nowhere".into(), ..config };
-    assert_eq!(planned(&without, 2).err().unwrap().code, Code::EngineMissing);
+    assert_eq!(planned(&without, 2).err().unwrap().code, Code::ResourcesUnavailable);
 }

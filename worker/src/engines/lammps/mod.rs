@@ -117,8 +117,15 @@ fn variables(params: &Map<String, Value>) -> Result<(BTreeMap<String, String>, O
         let like_option = text
             .strip_prefix('-')
             .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'));
-        if text.is_empty() || text.contains(['\0', '\n']) || like_option {
-            return Err(invalid(name, "is empty, or looks like an option of LAMMPS"));
+        // LAMMPS puts a value into a line before it splits that into words: a value of more than one could
+        // bring a command of its own along (`run ${n}` with "1 every 1 \"shell …\"").
+        let splits =
+            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '$' | '&' | '#');
+        if text.is_empty() || text.contains(splits) || like_option {
+            return Err(invalid(
+                name,
+                "is empty, looks like an option of LAMMPS, or is more than one plain word",
+            ));
         }
         variables.insert(name.clone(), text);
     }
@@ -177,5 +184,47 @@ impl Reader for Log {
         };
         let message = Rejection::new(code, said).message;
         Outcome::Failed(Failure { code, message, kind, exit_code: exit.code, signal: exit.signal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_one_word_of_the_line_that_it_is_put_into() {
+        let code = |value: Value| {
+            let params = Map::from_iter([("nsteps".to_owned(), value)]);
+            variables(&params)
+                .map(|(variables, _)| variables["nsteps"].clone())
+                .map_err(|failure| failure.code)
+        };
+        for (value, text) in [
+            (json!(2000), "2000"),
+            (json!(-1.5), "-1.5"),
+            (json!(true), "1"),
+            (json!("Cu.eam"), "Cu.eam"),
+            (json!("data/a_b-c.data"), "data/a_b-c.data"),
+        ] {
+            assert_eq!(code(value), Ok(text.to_owned()));
+        }
+        for value in [
+            json!("2 every 1 \"shell touch pwned\""),
+            json!("1\tevery"),
+            json!("'a'"),
+            json!("${other}"),
+            json!("1&"),
+            json!("1#"),
+            json!("a\nshell id"),
+            json!("\u{a0}x"),
+            json!("-in"),
+            json!(""),
+            json!([1]),
+            json!(null),
+        ] {
+            assert_eq!(code(value.clone()), Err(Code::EngineInputInvalid), "{value}");
+        }
     }
 }
