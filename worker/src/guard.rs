@@ -6,9 +6,11 @@
 //! being charged a failure.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use stageline::protocol::due::LONGEST_SQS_DELAY;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::{ErrorKind, Task};
@@ -19,7 +21,7 @@ use crate::Config;
 use crate::breaker::{Admission, Breaker, Change, Finding, Rules};
 use crate::context::Context;
 use crate::fleet::another_may_run;
-use crate::trouble::finding;
+use crate::trouble::{Trouble, disproved, finding};
 
 /// How long a task that was handed back after a failure waits at first, and at most. It doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -28,6 +30,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 const HAND_OVER: Duration = Duration::from_secs(5);
 /// How much longer than that the slot takes nothing that handed it back.
 const HEAD_START: Duration = Duration::from_secs(1);
+/// A disk with less room is full.
+const LEAST_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 
 struct Known {
     breaker: Breaker,
@@ -181,7 +185,10 @@ pub(crate) async fn judged(
     outcome: Outcome,
     stderr: &str,
 ) -> Outcome {
-    let (found, trouble) = finding(task.engine(), &outcome, stderr);
+    let (found, trouble) = match finding(task.engine(), &outcome, stderr) {
+        (_, Some(Trouble::DiskFull)) if has_room(context).await => disproved(&outcome),
+        seen => seen,
+    };
     let why = match &outcome {
         Outcome::Failed(failure) => format!("{}: {}", failure.code, failure.message),
         _ => String::new(),
@@ -206,6 +213,21 @@ pub(crate) async fn judged(
         }
         (outcome, _) => outcome,
     }
+}
+
+/// Whether there is room where jobs write.
+async fn has_room(context: &Context) -> bool {
+    let work_dir = context.config.work_dir.clone();
+    tokio::task::spawn_blocking(move || has_room_at(&work_dir)).await.unwrap_or(false)
+}
+
+/// A disk that does not answer has none.
+fn has_room_at(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|disk| {
+        let bytes = disk.blocks_available().saturating_mul(disk.fragment_size());
+        // Some file systems do not count their inodes.
+        bytes >= LEAST_ROOM_BYTES && (disk.files() == 0 || disk.files_available() > 0)
+    })
 }
 
 fn wait_after(task: &Task) -> Duration {
@@ -275,6 +297,15 @@ mod tests {
         assert_eq!(back(Code::EngineUnavailable, 5, false), 6);
         assert_eq!(back(Code::EngineUnavailable, 900, true), 0);
         assert_eq!(yields(&Outcome::Interrupted), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_disk_itself_says_whether_there_is_room() {
+        assert!(!has_room_at(Path::new("/absent")));
+        // It has no blocks at all.
+        assert!(!has_room_at(Path::new("/proc")));
+        let disk = statvfs("/").unwrap();
+        assert_eq!(has_room_at(Path::new("/")), disk.blocks_available() * disk.fragment_size() >= 64 << 20);
     }
 
     #[test]

@@ -12,6 +12,9 @@ const TASK_NAMES_PROGRAM: [&str; 1] = ["command"];
 /// Engines that run a program of their own, whose words about licences are about the machine's.
 const OWN_PROGRAM: [&str; 4] = ["lammps", "openfoam", "quantum-espresso", "vasp"];
 
+/// The engine whose program, docker or podman, is not told apart from what it runs by its exit code.
+const CONTAINER: &str = "container";
+
 /// What a full disk sounds like, in small letters.
 const DISK_WORDS: [&str; 5] =
     ["no space left on device", "enospc", "os error 28", "errno 28", "disk quota exceeded"];
@@ -58,26 +61,30 @@ impl Trouble {
     }
 }
 
-/// Whether a failure of a task of `engine` is the machine's. `stderr` is the end of what it said.
+/// Whether a failure of a task of `engine` is the machine's. `stderr` is the end of what it said. That a disk is
+/// full is only what was said: the disk itself decides ([`disproved`]).
 pub(crate) fn trouble(engine: &str, failure: &Failure, stderr: &str) -> Option<Trouble> {
     let names_program = TASK_NAMES_PROGRAM.contains(&engine);
+    let process_failed = has_run(failure);
     match failure.code {
         Code::EngineMissing if !names_program => return Some(Trouble::Missing),
         Code::SpawnFailed if !names_program => return Some(Trouble::NotStarted),
         Code::HookFailed => return Some(Trouble::Hook),
+        // A container may print the runtime's words and exit as it does: by that a task would stop all others.
+        Code::WorkerFault if engine == CONTAINER && process_failed => return None,
         Code::WorkerFault => {
             let full = says(&failure.message, &DISK_WORDS);
             return Some(if full { Trouble::DiskFull } else { Trouble::Fault });
         }
         _ => {}
     }
-    // Words count where a process failed, and where the program is not the task's own.
-    let process_failed = failure.exit_code.is_some() || failure.signal.is_some();
+    // Words count where a process failed, and where the program is not the task's own. Those of the failure's
+    // message do not: they may repeat the task's parameters.
     if !process_failed || names_program {
         return None;
     }
     let end = &stderr[stderr.ceil_char_boundary(stderr.len().saturating_sub(LOOKED_AT))..];
-    let said = |words: fn(&str) -> bool| words(&failure.message) || end.lines().any(words);
+    let said = |words: fn(&str) -> bool| end.lines().any(words);
     if said(|line| says(line, &DISK_WORDS)) {
         Some(Trouble::DiskFull)
     } else if OWN_PROGRAM.contains(&engine) && said(speaks_of_licence) {
@@ -85,6 +92,11 @@ pub(crate) fn trouble(engine: &str, failure: &Failure, stderr: &str) -> Option<T
     } else {
         None
     }
+}
+
+/// Whether a process has ended by itself.
+fn has_run(failure: &Failure) -> bool {
+    failure.exit_code.is_some() || failure.signal.is_some()
 }
 
 fn says(text: &str, words: &[&str]) -> bool {
@@ -103,13 +115,25 @@ pub(crate) fn finding(engine: &str, outcome: &Outcome, stderr: &str) -> (Finding
         Outcome::Succeeded { .. } | Outcome::TimedOut { .. } => (Finding::Works, None),
         Outcome::Failed(failure) => match trouble(engine, failure, stderr) {
             Some(trouble) => (Finding::Broken, Some(trouble)),
-            // What failed by itself has run. What was refused before says nothing of the engine.
-            None if failure.exit_code.is_some() || failure.signal.is_some() => (Finding::Works, None),
+            // What failed by itself has run. What was refused before says nothing of the engine, and neither
+            // does a runtime that perhaps was not reached.
+            None if has_run(failure) && failure.code != Code::WorkerFault => (Finding::Works, None),
             None => (Finding::Nothing, None),
         },
         Outcome::Interrupted | Outcome::Lost | Outcome::Cancelled | Outcome::HandedBack { .. } => {
             (Finding::Nothing, None)
         }
+    }
+}
+
+/// What an outcome shows that speaks of a full disk where there is room on it: a task can write these words. A
+/// fault of the worker stays one.
+pub(crate) fn disproved(outcome: &Outcome) -> (Finding, Option<Trouble>) {
+    match outcome {
+        Outcome::Failed(failure) if failure.code == Code::WorkerFault => {
+            (Finding::Broken, Some(Trouble::Fault))
+        }
+        _ => (Finding::Nothing, None),
     }
 }
 
@@ -157,6 +181,31 @@ mod tests {
         }
         let before = Failure::fatal(Code::InputMissing, "no licence.txt: checkout failed");
         assert_eq!(trouble("lammps", &before, ""), None, "no process has said it");
+    }
+
+    #[test]
+    fn words_that_may_be_the_tasks_own_are_none_of_the_machines() {
+        for words in ["`params.x` No space left on device", "`params.x` licence checkout failed"] {
+            assert_eq!(trouble("lammps", &exited(words), ""), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_container_cannot_pass_for_a_runtime_that_is_not_reached() {
+        let fault = Failure::of_the_worker("docker: Cannot connect to the Docker daemon");
+        let printed = Failure { exit_code: Some(125), ..fault.clone() };
+        let found = |engine, failure: &Failure| finding(engine, &Outcome::Failed(failure.clone()), "");
+        assert_eq!(found("container", &printed), (Finding::Nothing, None));
+        assert_eq!(found("container", &fault), (Finding::Broken, Some(Trouble::Fault)));
+        assert_eq!(found("lammps", &printed), (Finding::Broken, Some(Trouble::Fault)));
+    }
+
+    #[test]
+    fn a_disk_with_room_makes_a_fault_no_less_and_words_nothing() {
+        let of = |failure| disproved(&Outcome::Failed(failure));
+        assert_eq!(of(exited("OSError: [Errno 28]")), (Finding::Nothing, None));
+        let fault = Failure::of_the_worker("Disk quota exceeded");
+        assert_eq!(of(fault), (Finding::Broken, Some(Trouble::Fault)));
     }
 
     #[test]

@@ -229,6 +229,16 @@ fn sandboxes(job: &Path) -> Vec<Pid> {
     pids
 }
 
+/// The script says that it is there before its last process is.
+async fn until_runs(text: &str) {
+    let wait = async {
+        while !runs(text) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(90), wait).await.unwrap();
+}
+
 async fn death() {
     let mut bench = Bench::start(&[SANDBOX]).await;
     let id = bench.script("echo > up; sleep 600.5", json!({})).await;
@@ -240,7 +250,7 @@ async fn death() {
 
     let id = bench.script("trap '' TERM HUP; echo > up; setsid sleep 600.625", json!({})).await;
     bench.until_there(&bench.job(&id).join("up")).await;
-    assert!(runs("600.625"));
+    until_runs("600.625").await;
     bench.worker.kill().await.unwrap();
     until_gone("600.625").await;
     bench.system.shutdown().await;

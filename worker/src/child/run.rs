@@ -1,6 +1,7 @@
 //! Runs the processes of a plan, each from its start to its last byte, and makes sure that nothing of it is
 //! left.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,11 +93,11 @@ pub(crate) async fn run(
         let job_dir = job_dir.to_path_buf();
         move || JobFolder::create(&job_dir, &files).map(|folder| (folder, files))
     });
-    let (folder, files) = match created.await.map_err(std::io::Error::other).flatten() {
+    let (folder, files) = match created.await.map_err(io::Error::other).flatten() {
         Ok(created) => created,
         Err(error) => {
-            let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
-            return Ok((Outcome::Failed(Failure::of_the_worker(message)), Leavings::default()));
+            let failure = unprepared(job_dir, &context.config.work_dir, &error);
+            return Ok((Outcome::Failed(failure), Leavings::default()));
         }
     };
     if let Some(outcome) = store::fetch_inputs(&files, folder.path(), context, orders).await? {
@@ -166,6 +167,24 @@ pub(crate) async fn run(
     }
 }
 
+/// Why a job folder was not made. Names that cannot be beside each other, or nowhere, are the task's own.
+fn unprepared(job_dir: &Path, work_dir: &Path, error: &io::Error) -> Failure {
+    let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
+    let of_the_task = matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::DirectoryNotEmpty
+    );
+    if of_the_task && work_dir.is_dir() {
+        let why = "a name among the task's files is too long, or a file of one name and a folder of the same are wanted";
+        return Failure::fatal(Code::EngineInputInvalid, format!("{message} ({why})"));
+    }
+    Failure::of_the_worker(message)
+}
+
 impl Steps<'_> {
     /// Runs the processes up to the first that does not succeed.
     async fn until_end(&mut self, steps: &[Step], orders: &mut Orders) -> Result<End, Failure> {
@@ -229,7 +248,7 @@ impl Steps<'_> {
     }
 
     /// Runs one process to its end and the last byte of its output.
-    async fn run(&mut self, index: usize, step: &Step, orders: &mut Orders) -> std::io::Result<End> {
+    async fn run(&mut self, index: usize, step: &Step, orders: &mut Orders) -> io::Result<End> {
         let mut command = self.command(&self.confinement.around(step)?);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, leader) = self.context.custody.spawn(&mut command)?;
@@ -350,5 +369,31 @@ fn understand(bytes: &[u8], stream: Stream, output: &Mutex<Output>) {
         capture.end(&mut each_line);
     } else {
         capture.take(bytes, &mut each_line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::{Content, Placed};
+
+    #[test]
+    fn names_that_no_folder_can_hold_are_the_tasks_and_not_the_machines() {
+        let root = tempfile::tempdir().unwrap();
+        let failed = |work_dir: &Path, names: &[&str]| {
+            let placed = |name: &&str| Placed { to: name.into(), content: Content::Text(String::new()) };
+            let files: Vec<_> = names.iter().map(placed).collect();
+            let job_dir = work_dir.join("t/1");
+            let error = JobFolder::create(&job_dir, &files).err().unwrap();
+            unprepared(&job_dir, work_dir, &error).code
+        };
+        for names in [&["a", "a/b"][..], &["a/b", "a"], &[&"x".repeat(256)], &["a", "a/b/c"]] {
+            assert_eq!(failed(root.path(), names), Code::EngineInputInvalid, "{names:?}");
+        }
+        let no_folder = root.path().join("file");
+        std::fs::write(&no_folder, "").unwrap();
+        assert_eq!(failed(&no_folder, &["a"]), Code::WorkerFault);
+        let missing = io::Error::from(ErrorKind::PermissionDenied);
+        assert_eq!(unprepared(Path::new("/j/t/1"), root.path(), &missing).code, Code::WorkerFault);
     }
 }

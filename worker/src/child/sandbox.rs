@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::store::Address;
 use crate::{Config, ConfigError};
 
 /// Where bubblewrap may be. Not searched on `path`: what a task's programs come from is no place for it.
@@ -32,6 +33,14 @@ const KEY_VARIABLES: [&str; 3] =
     ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"];
 /// With a network, names are resolved by what lies here on many machines.
 const RESOLVER: &str = "/run/systemd/resolve";
+/// Where `fenicsx` keeps its compiled forms, below `work_dir`: in the sandbox a new one for each process.
+const CACHE: &str = ".cache";
+/// What each folder in memory may hold, where the worker's configuration does not limit memory: what lies there
+/// is counted with no process.
+const ROOM_BYTES: u64 = 1 << 30;
+const MEBIBYTE: u64 = 1 << 20;
+/// bubblewrap takes no more.
+const MOST_ROOM_BYTES: u64 = u64::MAX >> 1;
 /// What programs for graphics processors open beside the devices themselves.
 const GPU_DEVICES: [&str; 6] = [
     "/dev/nvidiactl",
@@ -48,6 +57,8 @@ pub(super) struct Sandbox {
     bwrap: PathBuf,
     work_dir: PathBuf,
     keys: Vec<PathBuf>,
+    /// What each folder in memory may hold.
+    room_bytes: u64,
 }
 
 /// What is one attempt's own.
@@ -80,11 +91,16 @@ impl Sandbox {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
         let named = KEY_VARIABLES.iter().filter_map(std::env::var_os).map(PathBuf::from);
         let further = config.webhook_secret_file.iter().chain(&config.sandbox_hidden).cloned();
-        let keys = KEYS.iter().map(|name| home.join(name)).chain(named).chain(further);
-        let sandbox = Self { bwrap, work_dir: config.work_dir.clone(), keys: keys.collect() };
+        let keys = KEYS.iter().map(|name| home.join(name)).chain(named).chain(further).chain(store(config));
+        let sandbox = Self {
+            bwrap,
+            work_dir: config.work_dir.clone(),
+            keys: keys.collect(),
+            room_bytes: room_bytes(config),
+        };
         sandbox.probe().map_err(|why| {
             invalid(format!(
-                "is \"bubblewrap\", which does not work here: {why}; allow user namespaces \
+                "is \"bubblewrap\", which does not work here: {why}; it must be 0.7 or later and not setuid; allow user namespaces \
                  (kernel.unprivileged_userns_clone, AppArmor, the container's seccomp profile), or set it to \"off\""
             ))
         })?;
@@ -116,7 +132,8 @@ impl Sandbox {
     /// Its arguments before the program's own.
     pub fn arguments(&self, cell: &Cell<'_>) -> Vec<OsString> {
         let private = PRIVATE.iter().map(PathBuf::from);
-        arguments(cell, &self.work_dir, &Hidden::among(private.chain(self.keys.iter().cloned())))
+        let hidden = Hidden::among(private.chain(self.keys.iter().cloned()));
+        arguments(cell, &self.work_dir, &hidden, self.room_bytes)
     }
 }
 
@@ -134,10 +151,25 @@ impl Hidden {
     }
 }
 
-fn arguments(cell: &Cell<'_>, work_dir: &Path, hidden: &Hidden) -> Vec<OsString> {
+/// The folder of the artifact store, where it is one: all tasks' results are there.
+fn store(config: &Config) -> Option<PathBuf> {
+    match config.artifacts_address() {
+        Ok(Some(Address::File(folder))) => Some(folder),
+        _ => None,
+    }
+}
+
+fn room_bytes(config: &Config) -> u64 {
+    let limit = config.max_memory_mb.map(|mebibytes| mebibytes.saturating_mul(MEBIBYTE));
+    limit.unwrap_or(ROOM_BYTES).clamp(1, MOST_ROOM_BYTES)
+}
+
+fn arguments(cell: &Cell<'_>, work_dir: &Path, hidden: &Hidden, room_bytes: u64) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     let mut add = |words: &[&Path]| args.extend(words.iter().map(|word| word.as_os_str().to_owned()));
     let word = Path::new;
+    let room = room_bytes.to_string();
+    let in_memory = |folder| [word("--size"), word(&room), word("--tmpfs"), folder];
     add(&[word("--unshare-all")]);
     if cell.network {
         add(&[word("--share-net")]);
@@ -158,21 +190,27 @@ fn arguments(cell: &Cell<'_>, work_dir: &Path, hidden: &Hidden) -> Vec<OsString>
         word("--proc"),
         word("/proc"),
     ]);
+    add(&in_memory(word("/dev/shm")));
     for device in devices(cell.gpus) {
         add(&[word("--dev-bind-try"), &device, &device]);
     }
     // What lies in a hidden folder is hidden with it, and its place is gone.
-    for folder in &hidden.folders {
-        add(&[word("--tmpfs"), folder]);
+    let is_within = |path: &Path| hidden.folders.iter().any(|f| f != path && path.starts_with(f));
+    for folder in hidden.folders.iter().filter(|folder| !is_within(folder)) {
+        add(&in_memory(folder));
     }
-    for file in hidden.files.iter().filter(|file| !hidden.folders.iter().any(|f| file.starts_with(f))) {
+    for file in hidden.files.iter().filter(|file| !is_within(file)) {
         add(&[word("--ro-bind"), word("/dev/null"), file]);
     }
     if cell.network {
         add(&[word("--ro-bind-try"), word(RESOLVER), word(RESOLVER)]);
     }
     // After the hidden folders, since the worker's may lie in one of them.
-    add(&[word("--tmpfs"), work_dir, word("--bind"), cell.job_dir, cell.job_dir]);
+    add(&in_memory(work_dir));
+    add(&in_memory(&work_dir.join(CACHE)));
+    add(&[word("--bind"), cell.job_dir, cell.job_dir]);
+    // Nothing is to be written beside what is mounted in these two, which now is there.
+    add(&[word("--remount-ro"), work_dir, word("--remount-ro"), word("/dev")]);
     add(&[word("--chdir"), cell.job_dir, word("--")]);
     args
 }
@@ -196,7 +234,7 @@ mod tests {
     fn line(network: bool, gpus: &[&str], hidden: &Hidden) -> String {
         let gpus: Vec<_> = gpus.iter().map(|id| (*id).to_owned()).collect();
         let cell = Cell { job_dir: Path::new("/tmp/jobs/t/1"), network, gpus: &gpus };
-        let args = arguments(&cell, Path::new("/tmp/jobs"), hidden);
+        let args = arguments(&cell, Path::new("/tmp/jobs"), hidden, 4096);
         args.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
@@ -209,8 +247,9 @@ mod tests {
         assert_eq!(
             line(false, &[], &hidden),
             "--unshare-all --die-with-parent --new-session --cap-drop ALL --ro-bind / / --dev /dev --proc /proc \
-             --tmpfs /tmp --tmpfs /home/w/.aws --ro-bind /dev/null /home/w/.netrc --tmpfs /tmp/jobs \
-             --bind /tmp/jobs/t/1 /tmp/jobs/t/1 --chdir /tmp/jobs/t/1 --"
+             --size 4096 --tmpfs /dev/shm --size 4096 --tmpfs /tmp --size 4096 --tmpfs /home/w/.aws \
+             --ro-bind /dev/null /home/w/.netrc --size 4096 --tmpfs /tmp/jobs --size 4096 --tmpfs /tmp/jobs/.cache \
+             --bind /tmp/jobs/t/1 /tmp/jobs/t/1 --remount-ro /tmp/jobs --remount-ro /dev --chdir /tmp/jobs/t/1 --"
         );
     }
 
@@ -234,8 +273,31 @@ mod tests {
 
     #[test]
     fn a_file_in_a_hidden_folder_is_not_hidden_twice() {
-        let hidden = Hidden { folders: vec!["/run".into()], files: vec!["/run/secrets/token".into()] };
-        assert!(!line(false, &[], &hidden).contains("token"));
+        let hidden = Hidden {
+            folders: vec!["/run/inner".into(), "/run".into()],
+            files: vec!["/run/secrets/token".into()],
+        };
+        let line = line(false, &[], &hidden);
+        assert!(
+            !line.contains("token") && !line.contains("inner") && line.contains("--tmpfs /run "),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn no_folder_in_memory_is_without_an_end() {
+        let hidden = Hidden { folders: vec!["/tmp".into(), "/run".into()], files: Vec::new() };
+        let line = line(true, &[], &hidden);
+        assert_eq!(line.matches("--tmpfs ").count(), line.matches("--size 4096 --tmpfs ").count(), "{line}");
+        let room = |max_memory_mb| room_bytes(&Config { max_memory_mb, ..Config::default() });
+        assert_eq!((room(None), room(Some(3)), room(Some(u64::MAX))), (1 << 30, 3 << 20, u64::MAX >> 1));
+    }
+
+    #[test]
+    fn the_store_is_hidden_where_it_is_a_folder() {
+        let store = |url: &str| store(&Config { artifacts_url: Some(url.into()), ..Config::default() });
+        assert_eq!(store("file:///srv/artifacts"), Some("/srv/artifacts".into()));
+        assert_eq!((store("s3://bucket/x"), store("")), (None, None));
     }
 
     #[test]

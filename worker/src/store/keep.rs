@@ -11,6 +11,7 @@ use stageline::task::{Artifact, ErrorKind, Task};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::deadline::Deadline;
 use super::upload::{Stored, measured};
 use super::{Store, StoreError, beneath, task_part};
 use crate::attempt::Abandoned;
@@ -58,11 +59,8 @@ pub(crate) async fn keep(
         };
         tokio::pin!(last_moment);
         loop {
-            match orders.latest() {
-                Order::Cancel if succeeded => break Err(Outcome::Cancelled),
-                Order::Interrupt => break Err(Outcome::Interrupted),
-                Order::Abandon(why) => return Err(Abandoned(why)),
-                Order::Go | Order::Pause | Order::Cancel => {}
+            if let Some(instead) = ended_by(orders.latest(), &outcome)? {
+                break Err(instead);
             }
             tokio::select! {
                 kept = &mut keeping => break kept.map_err(Outcome::Failed),
@@ -75,6 +73,17 @@ pub(crate) async fn keep(
         Err(instead) if succeeded => (instead, left),
         _ => (outcome, left),
     })
+}
+
+/// What ends the keeping. Of an attempt that was stopped because somebody asked for its end, what is there is kept
+/// as of any other.
+fn ended_by(order: Order, outcome: &Outcome) -> Result<Option<Outcome>, Abandoned> {
+    match order {
+        Order::Cancel if *outcome != Outcome::Cancelled => Ok(Some(Outcome::Cancelled)),
+        Order::Interrupt => Ok(Some(Outcome::Interrupted)),
+        Order::Abandon(why) => Err(Abandoned(why)),
+        Order::Go | Order::Pause | Order::Cancel => Ok(None),
+    }
 }
 
 async fn keep_all(
@@ -96,23 +105,12 @@ async fn keep_all(
             }
         }
     }
-    for name in &declared(task, job_dir, succeeded, artifacts).await? {
+    for name in &declared(task, job_dir, succeeded, artifacts, until).await? {
         let kept = match store {
             Some(store) => stored(store, task, job_dir, name, until).await,
-            None => in_place(job_dir, name).await,
+            None => in_place(job_dir, name, until).await,
         };
-        match kept {
-            Ok(artifact) => artifacts.push(artifact),
-            Err(error @ StoreError::Local(_)) => {
-                let message = format!("`outputs`: {name:?} cannot be read in the job folder: {error}");
-                return Err(Failure::fatal(Code::OutputMissing, message));
-            }
-            Err(error) => {
-                let message = format!("`outputs`: {name:?} could not be stored: {error}");
-                let failure = Failure::fatal(Code::ArtifactNotStored, message);
-                return Err(Failure { kind: ErrorKind::Retryable, ..failure });
-            }
-        }
+        artifacts.push(kept.map_err(|error| not_kept(name, &error))?);
     }
     if let Some(store) = store
         && !artifacts.is_empty()
@@ -122,29 +120,68 @@ async fn keep_all(
     Ok(())
 }
 
+/// What it says about a task that one of its outputs is not kept.
+fn not_kept(name: &str, error: &StoreError) -> Failure {
+    match error {
+        StoreError::Local(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            let message = format!(
+                "`outputs`: {name:?} cannot be read within `store_patience_seconds` of its worker: {error}"
+            );
+            Failure::fatal(Code::OutputMissing, message)
+        }
+        StoreError::Local(error) => {
+            let message = format!("`outputs`: {name:?} cannot be read in the job folder: {error}");
+            Failure::fatal(Code::OutputMissing, message)
+        }
+        // It would be as large the next time.
+        StoreError::TooLarge(most) => {
+            let message = format!(
+                "`outputs`: {name:?} is larger than the {most} bytes that a worker keeps of one file; split it, or \
+                 let the run write less"
+            );
+            Failure::fatal(Code::ArtifactNotStored, message)
+        }
+        error => {
+            let message = format!("`outputs`: {name:?} could not be stored: {error}");
+            Failure { kind: ErrorKind::Retryable, ..Failure::fatal(Code::ArtifactNotStored, message) }
+        }
+    }
+}
+
 /// The files in the job folder that the task's `outputs` name, without the logs.
 async fn declared(
     task: &Task,
     job_dir: &Path,
     succeeded: bool,
     logs: &[Artifact],
+    until: Instant,
 ) -> Result<Vec<String>, Failure> {
     let patterns: Vec<String> = task.outputs.clone().unwrap_or_default();
     if patterns.is_empty() {
         return Ok(Vec::new());
     }
     let (folder, sought) = (job_dir.to_path_buf(), patterns.clone());
-    let search = move || beneath::find(&folder, &sought, MOST_FILES);
+    let (deadline, _ends_the_search) = Deadline::until(until);
+    let search = move || beneath::find(&folder, &sought, MOST_FILES, &deadline);
     let found = tokio::task::spawn_blocking(search).await.map_err(std::io::Error::other).flatten();
-    // A folder in which nothing was left is not there any more.
     let found = match found {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        // A folder in which nothing was left is not there any more.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            beneath::Found { paths: Vec::new(), matched: vec![false; patterns.len()] }
+        }
         other => other.map_err(|error| {
             Failure::fatal(Code::OutputMissing, format!("`outputs`: the job folder cannot be read: {error}"))
         })?,
     };
-    if let Some(nothing) =
-        patterns.iter().find(|pattern| !found.iter().any(|path| super::glob::matches(pattern, path)))
+    let text: usize = found.paths.iter().map(|path| 2 * path.len() + 100).sum();
+    if found.paths.len() > MOST_FILES || text > MOST_TEXT_BYTES {
+        let message = format!(
+            "`outputs` name more than {MOST_FILES} files, or longer names than a record can hold; pack them into \
+             one file"
+        );
+        return Err(Failure::fatal(Code::RecordTooLarge, message));
+    }
+    if let Some((nothing, _)) = patterns.iter().zip(&found.matched).find(|(_, matched)| !**matched)
         && succeeded
     {
         let message = format!(
@@ -153,14 +190,7 @@ async fn declared(
         );
         return Err(Failure::fatal(Code::OutputMissing, message));
     }
-    let text: usize = found.iter().map(|path| 2 * path.len() + 100).sum();
-    if found.len() > MOST_FILES || text > MOST_TEXT_BYTES {
-        let message = format!(
-            "`outputs` name more than {MOST_FILES} files, or longer names than a record can hold; pack them into \
-             one file"
-        );
-        return Err(Failure::fatal(Code::RecordTooLarge, message));
-    }
+    let found = found.paths;
     Ok(found.into_iter().filter(|path| !logs.iter().any(|log| log.name == *path)).collect())
 }
 
@@ -182,7 +212,7 @@ async fn stored(
             Ok(Err(error)) => error,
             Err(_elapsed) => return Err(StoreError::Silent(left.as_secs())),
         };
-        if Instant::now() + pause >= until || matches!(error, StoreError::Name(_)) {
+        if Instant::now() + pause >= until || matches!(error, StoreError::Name(_) | StoreError::TooLarge(_)) {
             return Err(error);
         }
         warn!(%error, name, "not stored, trying again");
@@ -192,13 +222,91 @@ async fn stored(
 }
 
 /// Without a store a file stays where it is.
-async fn in_place(job_dir: &Path, name: &str) -> Result<Artifact, StoreError> {
+async fn in_place(job_dir: &Path, name: &str, until: Instant) -> Result<Artifact, StoreError> {
     let file = beneath::open(job_dir, name)?;
-    let measured = tokio::task::spawn_blocking(move || measured(file));
+    let (deadline, _ends_the_measuring) = Deadline::until(until);
+    let measured = tokio::task::spawn_blocking(move || measured(file, &deadline));
     let stored = measured.await.map_err(std::io::Error::other)??;
     Ok(artifact(name, format!("file://{}", job_dir.join(name).display()), stored))
 }
 
 fn artifact(name: &str, uri: String, Stored { bytes, sha256 }: Stored) -> Artifact {
     Artifact { name: name.to_owned(), uri, size_bytes: Some(bytes), sha256: Some(sha256) }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::SdkConfig;
+
+    use super::super::Address;
+    use super::super::upload::MOST_BYTES;
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn task(outputs: &[&str]) -> Task {
+        let mut task = Task::new("t".parse().unwrap());
+        task.outputs = Some(outputs.iter().map(|output| (*output).to_owned()).collect());
+        task
+    }
+
+    #[tokio::test]
+    async fn an_output_that_is_too_large_fails_its_task_for_good_with_a_store_and_without() {
+        let (dir, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = std::fs::File::create(dir.path().join("x")).unwrap();
+        file.set_len(MOST_BYTES + 1).unwrap();
+        let store = Store::open(&Address::File(kept.path().into()), &SdkConfig::builder().build()).unwrap();
+        let begun = Instant::now();
+        for error in [
+            in_place(dir.path(), "x", soon()).await.unwrap_err(),
+            stored(&store, &task(&["x"]), dir.path(), "x", soon()).await.unwrap_err(),
+        ] {
+            let failure = not_kept("x", &error);
+            assert_eq!((failure.code, failure.kind), (Code::ArtifactNotStored, ErrorKind::Fatal));
+            assert!(failure.message.contains("larger than the 603979776000 bytes"), "{}", failure.message);
+        }
+        assert!(begun.elapsed() < FIRST_PAUSE, "it was not tried again");
+        let silent = not_kept("x", &StoreError::Silent(1));
+        assert_eq!((silent.code, silent.kind), (Code::ArtifactNotStored, ErrorKind::Retryable));
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_on_this_machine_fails_its_task() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x"), "x").unwrap();
+        let error = in_place(dir.path(), "x", Instant::now()).await.unwrap_err();
+        let failure = not_kept("x", &error);
+        assert_eq!((failure.code, failure.kind), (Code::OutputMissing, ErrorKind::Fatal));
+        let searched = declared(&task(&["*"]), dir.path(), true, &[], Instant::now()).await;
+        assert_eq!(searched.unwrap_err().code, Code::OutputMissing);
+    }
+
+    #[tokio::test]
+    async fn each_of_the_outputs_of_a_success_has_to_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        for index in 0..=MOST_FILES {
+            std::fs::write(dir.path().join(format!("{index}.dat")), "").unwrap();
+        }
+        let sought = async |outputs: &[&str], succeeded| {
+            declared(&task(outputs), dir.path(), succeeded, &[], soon()).await.map_err(|failure| failure.code)
+        };
+        assert_eq!(sought(&["1.dat", "2*0.dat"], true).await.unwrap(), ["1.dat", "20.dat", "200.dat"]);
+        assert_eq!(sought(&["1.dat", "none"], true).await, Err(Code::OutputMissing));
+        assert_eq!(sought(&["1.dat", "none"], false).await.unwrap(), ["1.dat"]);
+        assert_eq!(sought(&["*.dat", "none"], true).await, Err(Code::RecordTooLarge));
+    }
+
+    #[test]
+    fn a_cancellation_ends_the_keeping_of_whatever_it_did_not_end() {
+        let failed = Outcome::Failed(Failure::of_the_worker("x"));
+        for outcome in [failed, Outcome::TimedOut { seconds: 1, soft: false }] {
+            assert_eq!(ended_by(Order::Cancel, &outcome), Ok(Some(Outcome::Cancelled)));
+            assert_eq!(ended_by(Order::Pause, &outcome), Ok(None));
+        }
+        assert_eq!(ended_by(Order::Cancel, &Outcome::Cancelled), Ok(None));
+        assert_eq!(ended_by(Order::Interrupt, &Outcome::Cancelled), Ok(Some(Outcome::Interrupted)));
+        assert_eq!(ended_by(Order::Abandon("gone"), &Outcome::Cancelled), Err(Abandoned("gone")));
+    }
 }

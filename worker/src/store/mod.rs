@@ -7,6 +7,7 @@
 mod address;
 mod beneath;
 mod checkpoint;
+mod deadline;
 mod fetch;
 mod glob;
 mod http;

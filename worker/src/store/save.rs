@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use stageline::task::Task;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::held::{Held, Mark};
 use super::checkpoint::{Manifest, Part, Place};
+use super::deadline::Deadline;
+use super::upload::not_too_large;
 use super::{Store, StoreError, beneath};
 use crate::context::Context;
 use crate::engines::{Checkpoint, Pick};
@@ -28,6 +31,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(2);
 /// For the last checkpoint of a stopped attempt.
 const AT_THE_END: Duration = Duration::from_secs(30);
+/// To find its files.
+const TO_SEARCH: Duration = Duration::from_secs(30);
 /// Files of one checkpoint; each is held open.
 const MOST_FILES: usize = 256;
 /// Names among which they are.
@@ -43,7 +48,10 @@ struct Saving {
     checkpoint: Checkpoint,
     named: Named,
     job_dir: PathBuf,
+    /// Of the last checkpoint that is in the store.
     number: u32,
+    /// What tries in vain have stored under the number that follows: the next one takes the same place.
+    in_vain: Vec<String>,
     /// What was seen when the last checkpoint was saved.
     saved: Vec<Mark>,
     /// The sets that are in the store, oldest first, with their files.
@@ -57,11 +65,14 @@ pub(crate) struct Saver {
 }
 
 /// What came of a look.
+#[derive(Debug, PartialEq, Eq)]
 enum Look {
     /// There is nothing new.
     Nothing,
     /// Something is being written.
     Busy,
+    /// Something was written while it was stored.
+    InVain,
     /// It was saved.
     Saved,
 }
@@ -85,6 +96,7 @@ impl Saver {
             named,
             job_dir,
             number: 0,
+            in_vain: Vec::new(),
             saved: Vec::new(),
             sets: Vec::new(),
         };
@@ -129,7 +141,7 @@ impl Saving {
             };
             wait = match looked {
                 None => return self,
-                Some(Ok(Look::Nothing | Look::Saved)) => every,
+                Some(Ok(Look::Nothing | Look::InVain | Look::Saved)) => every,
                 Some(Ok(Look::Busy)) => SOON.min(every),
                 Some(Err(error)) => {
                     warn!(%error, "checkpoint not stored; tried again the next time");
@@ -150,14 +162,20 @@ impl Saving {
         if chosen.is_empty() {
             return Ok(Look::Busy);
         }
-        self.number += 1;
-        let place = Place { attempt: self.task.attempt.0, number: self.number };
+        for held in &chosen {
+            not_too_large(held.bytes())?;
+        }
+        let place = Place { attempt: self.task.attempt.0, number: self.number + 1 };
+        self.forget_what_was_in_vain(place, &chosen).await;
         let mut files = Vec::new();
         for held in &chosen {
             let key = place.file(&self.store, &self.task, &held.path)?;
             let stored = self.store.put_file(held.content()?, &key).await?;
+            if !self.in_vain.contains(&held.path) {
+                self.in_vain.push(held.path.clone());
+            }
             if !held.is_quiet() {
-                return Ok(Look::Busy);
+                return Ok(Look::InVain);
             }
             let (bytes, sha256) = (stored.bytes, stored.sha256);
             files.push(Part { path: held.path.clone(), bytes, sha256, modified: held.modified() });
@@ -166,6 +184,8 @@ impl Saving {
         let manifest = serde_json::to_vec(&Manifest::of(&self.task, files)).map_err(std::io::Error::other)?;
         self.store.put_bytes(manifest, &place.manifest(&self.store, &self.task)?).await?;
         info!(number = place.number, files = paths.len(), "checkpoint stored");
+        self.number = place.number;
+        self.in_vain.clear();
         self.saved = marks;
         self.sets.push((place, paths));
         self.forget_all_but_two().await;
@@ -183,8 +203,9 @@ impl Saving {
             return Ok(Vec::new());
         }
         let (job_dir, pick) = (self.job_dir.clone(), self.checkpoint.pick);
+        let (deadline, _ends_the_search) = Deadline::until(Instant::now() + TO_SEARCH);
         let held = tokio::task::spawn_blocking(move || {
-            let mut found = beneath::find(&job_dir, &patterns, MOST_NAMES)?;
+            let mut found = beneath::find(&job_dir, &patterns, MOST_NAMES, &deadline)?.paths;
             if pick == Pick::LatestTime {
                 found = times::latest(found);
             }
@@ -195,6 +216,17 @@ impl Saving {
             Ok(found.into_iter().filter_map(|path| Held::open(&job_dir, path).ok()).collect())
         });
         Ok(held.await.map_err(std::io::Error::other)??)
+    }
+
+    /// Removes what is under the place's number and is not going to be replaced.
+    async fn forget_what_was_in_vain(&mut self, place: Place, chosen: &[Held]) {
+        let is_chosen = |path: &String| chosen.iter().any(|held| held.path == *path);
+        while let Some(at) = self.in_vain.iter().position(|path| !is_chosen(path)) {
+            if let Ok(key) = place.file(&self.store, &self.task, &self.in_vain[at]) {
+                self.store.forget(&key).await;
+            }
+            self.in_vain.swap_remove(at);
+        }
     }
 
     /// The last but one stays for a reader that has just found it.
@@ -212,3 +244,6 @@ impl Saving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

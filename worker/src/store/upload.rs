@@ -7,11 +7,16 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 
+use super::deadline::Deadline;
 use super::{Store, StoreError};
 
 /// S3 takes parts from 5 MiB on, and at most 10,000 of them.
 const PART_BYTES: u64 = 8 << 20;
 const MOST_PARTS: u64 = 9_000;
+/// One of them is in memory at a time.
+const LARGEST_PART_BYTES: u64 = 64 << 20;
+/// What a file may have. A sparse one of any size costs its writer nothing.
+pub(super) const MOST_BYTES: u64 = LARGEST_PART_BYTES * MOST_PARTS;
 
 /// What was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ impl Store {
     /// Stores the content of `file`, from where it stands, under `key`. There is nothing under the key unless
     /// all of it was stored.
     pub(super) async fn put_file(&self, file: File, key: &Path) -> Result<Stored, StoreError> {
-        let part_bytes = part_bytes(file.metadata()?.len());
+        let part_bytes = part_bytes(file_bytes(&file)?);
         let mut source = Source { file, hash: Sha256::new(), bytes: 0 };
         let (mut part, mut ended);
         (source, part, ended) = source.next(part_bytes).await?;
@@ -62,6 +67,16 @@ impl Store {
     }
 }
 
+/// The size of a file, if it is not too large: before anything of it is read.
+fn file_bytes(file: &File) -> Result<u64, StoreError> {
+    not_too_large(file.metadata()?.len())
+}
+
+/// Whether a file of so many bytes is stored.
+pub(super) fn not_too_large(bytes: u64) -> Result<u64, StoreError> {
+    if bytes > MOST_BYTES { Err(StoreError::TooLarge(MOST_BYTES)) } else { Ok(bytes) }
+}
+
 /// How large each part is, so that there are not too many.
 fn part_bytes(file_bytes: u64) -> u64 {
     PART_BYTES.max(file_bytes.div_ceil(MOST_PARTS))
@@ -81,10 +96,12 @@ impl Source {
             (&self.file).take(most).read_to_end(&mut part)?;
             self.hash.update(&part);
             self.bytes += part.len() as u64;
+            // It may have grown.
+            not_too_large(self.bytes)?;
             let ended = (part.len() as u64) < most;
-            Ok::<_, std::io::Error>((self, part, ended))
+            Ok((self, part, ended))
         });
-        Ok(read.await.map_err(std::io::Error::other)??)
+        read.await.map_err(std::io::Error::other)?
     }
 
     fn stored(self) -> Stored {
@@ -92,17 +109,20 @@ impl Source {
     }
 }
 
-/// Size and hash of what is in a file, without storing it.
-pub(super) fn measured(file: File) -> std::io::Result<Stored> {
+/// Size and hash of what is in a file, without storing it; by `deadline`, since nobody can stop it.
+pub(super) fn measured(file: File, deadline: &Deadline) -> Result<Stored, StoreError> {
+    file_bytes(&file)?;
     let mut source = Source { file, hash: Sha256::new(), bytes: 0 };
     let mut chunk = vec![0; 1 << 16];
     loop {
+        deadline.check()?;
         let count = source.file.read(&mut chunk)?;
         if count == 0 {
             return Ok(source.stored());
         }
         source.hash.update(&chunk[..count]);
         source.bytes += count as u64;
+        not_too_large(source.bytes)?;
     }
 }
 
@@ -122,8 +142,9 @@ mod tests {
     #[test]
     fn no_file_has_too_many_parts() {
         assert_eq!(part_bytes(0), PART_BYTES);
-        for bytes in [1, PART_BYTES * 9_000, PART_BYTES * 9_000 + 1, 5 << 40] {
+        for bytes in [1, PART_BYTES * 9_000, PART_BYTES * 9_000 + 1, MOST_BYTES] {
             assert!(bytes.div_ceil(part_bytes(bytes)) <= MOST_PARTS, "{bytes}");
+            assert!(part_bytes(bytes) <= LARGEST_PART_BYTES, "{bytes}");
         }
     }
 
@@ -152,8 +173,36 @@ mod tests {
     fn the_hash_is_written_as_everybody_writes_it() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(
-            measured(tempfile::tempfile().unwrap()).unwrap(),
+            measured(tempfile::tempfile().unwrap(), &Deadline::never()).unwrap(),
             Stored { bytes: 0, sha256: empty.into() }
+        );
+    }
+
+    fn sparse(bytes: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(bytes).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&Address::File(dir.path().into()), &SdkConfig::builder().build()).unwrap();
+        let (file, key) = (sparse(MOST_BYTES + 1), store.key("t/1/x").unwrap());
+        let refused = store.put_file(file.try_clone().unwrap(), &key).await.unwrap_err();
+        assert!(matches!(refused, StoreError::TooLarge(MOST_BYTES)), "{refused}");
+        let refused = measured(file.try_clone().unwrap(), &Deadline::never()).unwrap_err();
+        assert!(matches!(refused, StoreError::TooLarge(MOST_BYTES)), "{refused}");
+        assert_eq!((&file).stream_position().unwrap(), 0);
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_file_is_not_measured_beyond_its_time() {
+        let error = measured(sparse(MOST_BYTES), &Deadline::over()).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Local(why) if why.kind() == std::io::ErrorKind::TimedOut),
+            "{error}"
         );
     }
 }

@@ -9,8 +9,9 @@ use stageline::task::Attempt;
 use super::request::Request;
 use crate::config::Pull;
 
-/// Processes and threads of one container; a fork bomb ends here.
-const MOST_PROCESSES: &str = "2048";
+const MEBIBYTE: u64 = 1024 * 1024;
+/// The runtimes read limits as signed numbers.
+const MOST_BYTES: u64 = i64::MAX as u64;
 /// What of the task's id goes into the name of its container; the label has all of it.
 const LONGEST_ID_BYTES: usize = 64;
 
@@ -45,7 +46,7 @@ pub(super) fn run(request: &Request, frame: &Frame<'_>) -> Result<Vec<OsString>,
     // The worker keeps the output; the runtime's own copy would have no limit.
     add(&["--log-driver", "none"]);
     add(&["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
-    add(&["--read-only", "--tmpfs", "/tmp", "--pids-limit", MOST_PROCESSES]);
+    add(&["--read-only", "--tmpfs", "/tmp", "--pids-limit", &request.processes.to_string()]);
     if !request.network {
         add(&["--network", "none"]);
     }
@@ -61,6 +62,14 @@ pub(super) fn run(request: &Request, frame: &Frame<'_>) -> Result<Vec<OsString>,
     if let Some(memory) = request.memory_mb {
         let memory = format!("{memory}m");
         add(&["--memory", &memory, "--memory-swap", &memory]);
+    }
+    // Soft and hard at once: a program cannot take it back.
+    if let Some(files) = request.open_files {
+        add(&["--ulimit", &format!("nofile={files}:{files}")]);
+    }
+    if let Some(size) = request.file_size_mb {
+        let bytes = size.saturating_mul(MEBIBYTE).min(MOST_BYTES);
+        add(&["--ulimit", &format!("fsize={bytes}:{bytes}")]);
     }
     if request.gpus > 0 && frame.names_gpus {
         // By number, docker would give the first ones to every container. Without a value: the runtime's own.

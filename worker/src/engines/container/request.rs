@@ -16,6 +16,8 @@ const LEAST_MEMORY_MB: u64 = 6;
 const MOST_MEMORY_MB: u64 = 16 * 1024 * 1024;
 const MOST_CPUS: u32 = 4096;
 const MOST_GPUS: u32 = 64;
+/// Processes and threads of one container; a fork bomb ends here.
+const MOST_PROCESSES: u32 = 2048;
 const LONGEST_VARIABLE_BYTES: usize = 100;
 
 /// What a task asks of its container, checked.
@@ -28,6 +30,12 @@ pub(super) struct Request {
     pub network: bool,
     pub cpus: Option<u32>,
     pub memory_mb: Option<u64>,
+    /// Of each file, in MiB.
+    pub file_size_mb: Option<u64>,
+    /// Of each process.
+    pub open_files: Option<u32>,
+    /// And threads, of the container.
+    pub processes: u32,
     pub gpus: u32,
 }
 
@@ -56,10 +64,25 @@ impl Request {
             network: network(params, config)?,
             // Zero means without a limit to docker.
             cpus: within("resources.cpus", resources.cpus, 1, MOST_CPUS)?,
-            memory_mb: within("resources.memoryMb", resources.memory_mb, LEAST_MEMORY_MB, MOST_MEMORY_MB)?,
+            memory_mb: less(
+                within("resources.memoryMb", resources.memory_mb, LEAST_MEMORY_MB, MOST_MEMORY_MB)?,
+                config.max_memory_mb,
+            ),
+            file_size_mb: less(resources.file_size_mb, config.max_file_size_mb),
+            open_files: less(resources.open_files, config.max_open_files),
+            processes: less(
+                within("resources.processes", resources.processes, 1, u32::MAX)?,
+                config.max_processes,
+            )
+            .map_or(MOST_PROCESSES, |processes| processes.min(MOST_PROCESSES)),
             gpus: within("resources.gpus", resources.gpus, 0, MOST_GPUS)?.unwrap_or(0),
         })
     }
+}
+
+/// What counts of what a task asks for and what the worker gives to any.
+fn less<T: Ord>(asked: Option<T>, most: Option<T>) -> Option<T> {
+    [asked, most].into_iter().flatten().min()
 }
 
 fn invalid(what: &str, why: &str) -> Failure {

@@ -204,8 +204,49 @@ fn a_limit_of_zero_is_not_taken_for_none() {
     assert!(with(Resources { memory_mb: Some(0), ..none.clone() }).is_err());
     assert!(with(Resources { memory_mb: Some(u64::MAX), ..none.clone() }).is_err());
     assert!(with(Resources { cpus: Some(0), ..none.clone() }).is_err());
+    assert!(with(Resources { processes: Some(0), ..none.clone() }).is_err());
     assert!(with(Resources { gpus: Some(65), ..none.clone() }).is_err());
     assert_eq!(with(Resources { gpus: Some(0), memory_mb: Some(6), ..none }).unwrap().memory_mb, Some(6));
+}
+
+#[test]
+fn the_workers_limits_hold_for_containers_too() {
+    let line = |resources: Resources, config: &Config| {
+        let mut task = task(json!({"image": "a"}));
+        task.resources = Some(resources);
+        let args = run(&Request::of(&task, config).unwrap(), &frame()).unwrap();
+        args.iter().map(|arg| arg.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let limited = Config {
+        max_memory_mb: Some(100),
+        max_file_size_mb: Some(2),
+        max_open_files: Some(64),
+        max_processes: Some(50),
+        ..allowing(&["a"])
+    };
+    let of_the_worker = line(Resources::default(), &limited);
+    for set in [
+        "--memory 100m --memory-swap 100m ",
+        "--ulimit nofile=64:64 ",
+        "--ulimit fsize=2097152:2097152 ",
+        "--pids-limit 50 ",
+    ] {
+        assert!(of_the_worker.contains(set), "{set}: {of_the_worker}");
+    }
+    let more = Resources {
+        memory_mb: Some(9_999),
+        file_size_mb: Some(9_999),
+        open_files: Some(9_999),
+        processes: Some(9_999),
+        ..Resources::default()
+    };
+    assert_eq!(line(more.clone(), &limited), of_the_worker);
+    assert!(line(more, &allowing(&["a"])).contains("--pids-limit 2048 "));
+    let less = Resources { memory_mb: Some(7), open_files: Some(16), ..Resources::default() };
+    let less = line(less, &limited);
+    assert!(less.contains("--memory 7m ") && less.contains("nofile=16:16 "), "{less}");
+    let huge = Resources { file_size_mb: Some(u64::MAX), ..Resources::default() };
+    assert!(line(huge, &allowing(&["a"])).contains("fsize=9223372036854775807:"));
 }
 
 #[test]

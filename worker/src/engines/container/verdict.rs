@@ -73,8 +73,8 @@ pub(super) fn failure(program: &str, exit: Exit, said: &Said<'_>, limited: bool)
         }
         Some(code) if CANNOT_START.contains(&code) => exit.failure(program, words)?,
         Some(KILLED) if limited => {
-            let message =
-                "the container was ended by the kernel: it needed more memory than `resources.memoryMb`";
+            let message = "the container was ended by the kernel: it needed more memory than \
+                           `resources.memoryMb`, or the worker's `max_memory_mb`";
             let failure = exit.failure(program, "")?;
             Failure {
                 code: Code::OutOfMemory,

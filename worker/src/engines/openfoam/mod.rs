@@ -32,6 +32,8 @@ use self::steps::Program;
 use super::{ChildPlan, Content, Engine, Execution, Placed, Site, SoftStop, Step, mpi, programs};
 
 const DECOMPOSITION: &str = "system/decomposeParDict";
+/// Programs that are there wherever OpenFOAM is. The worker adds them to a case's own.
+const OF_EVERY_INSTALLATION: [&str; 3] = ["blockMesh", "decomposePar", "reconstructPar"];
 /// More processes than a machine has cores for; a number from a record goes no further.
 const MOST_PROCESSES: u32 = 1024;
 
@@ -181,6 +183,14 @@ fn decomposition(files: &mut Files, programs: &[Program], processes: u32) -> Res
 fn command(program: &Program, site: &Site<'_>) -> Result<Step, Failure> {
     let name = program.name.as_str();
     let path = programs::find(name, site).ok_or_else(|| {
+        // Where OpenFOAM is, what is not there is a name that the task made up.
+        if !OF_EVERY_INSTALLATION.contains(&name) && programs::find("blockMesh", site).is_some() {
+            let message = format!(
+                "{name:?} is not among the programs of this worker's OpenFOAM; correct `params.steps`, or \
+                 `application` of `{CONTROL_DICT}`"
+            );
+            return Failure::fatal(Code::EngineInputInvalid, message);
+        }
         let message = format!(
             "{name:?} is not on this worker's path; install OpenFOAM (Debian: apt-get install openfoam), or add \
              the folder of its programs to `path` of the worker's configuration"

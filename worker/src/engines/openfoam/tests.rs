@@ -135,9 +135,24 @@ fn the_tasks_inputs_replace_files_of_the_case() {
     let inputs = json!([{ "source": "other", "path": "system/controlDict" },
                         { "source": "points", "path": "constant/polyMesh/points" }]);
     let (code, message) = worker.refusal(json!({ "inputs": inputs }));
-    assert_eq!(code, Code::EngineMissing);
-    assert!(message.contains("\"simpleFoam\" is not on this worker's path"), "{message}");
-    assert!(message.contains("apt-get install openfoam"));
+    assert_eq!(code, Code::EngineInputInvalid);
+    assert!(message.contains("\"simpleFoam\" is not among the programs"), "{message}");
+}
+
+#[test]
+fn a_program_is_missing_on_the_machine_only_where_openfoam_is_not() {
+    let worker = Worker::new();
+    let remove = |name: &str| fs::remove_file(Path::new(&worker.config.path).join(name)).unwrap();
+    let made_up = json!({ "steps": ["noSuchFoam"] });
+    assert_eq!(worker.refusal(json!({ "params": made_up })).0, Code::EngineInputInvalid);
+    remove("decomposePar");
+    assert_eq!(worker.refusal(json!({ "resources": { "cpus": 2 } })).0, Code::EngineMissing);
+    remove("blockMesh");
+    for params in [made_up, json!({ "steps": ["blockMesh"] })] {
+        let (code, message) = worker.refusal(json!({ "params": params }));
+        assert_eq!(code, Code::EngineMissing);
+        assert!(message.contains("apt-get install openfoam"), "{message}");
+    }
 }
 
 #[test]

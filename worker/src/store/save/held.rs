@@ -59,6 +59,11 @@ impl Held {
         Ok(file)
     }
 
+    /// How large it was then.
+    pub fn bytes(&self) -> u64 {
+        self.first.bytes
+    }
+
     /// When it was last written, in milliseconds since 1970.
     pub fn modified(&self) -> u64 {
         let (seconds, nanos) = self.first.modified;
