@@ -6,6 +6,7 @@ mod contract;
 mod expected_end_tests;
 mod reporter;
 mod script;
+mod speed;
 mod tracker;
 
 pub use reporter::{Reporter, Sink};

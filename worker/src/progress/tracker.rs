@@ -8,16 +8,13 @@ use stageline::task::{Attempt, Stage, StageStatus, TaskId};
 
 use super::Report;
 use super::contract::is_storable;
+use super::speed::Speed;
 
 /// The shortest time between two writes of one stage's counters.
 pub const COUNTER_PERIOD: Duration = Duration::from_secs(2);
 /// More stages than this are an engine gone wild; further ones are folded into the last.
 const MOST_STAGES: usize = 50;
 const LONGEST_TEXT_BYTES: usize = 500;
-/// Weight of the newest rate in the smoothed one.
-const NEWEST: f64 = 0.3;
-/// Reports closer than this say more about scheduling than about speed.
-const SHORTEST_SAMPLE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 struct Tracked {
@@ -27,8 +24,8 @@ struct Tracked {
     dirty: bool,
     /// It has begun or ended since: do not wait.
     urgent: bool,
-    /// From where the rate is counted; nothing before the first counter.
-    sampled: Option<(At, u64)>,
+    /// Nothing before the first counter.
+    speed: Option<Speed>,
 }
 
 /// The stages of one attempt.
@@ -132,7 +129,7 @@ impl Tracker {
             updated_at: Some(now),
             expires_at: self.expires_at,
         };
-        self.stages.push(Tracked { stage, written_at: None, dirty: true, urgent: true, sampled: None });
+        self.stages.push(Tracked { stage, written_at: None, dirty: true, urgent: true, speed: None });
     }
 
     fn end_current(&mut self, end: StageStatus, now: At) {
@@ -158,22 +155,16 @@ impl Tracked {
         }
     }
 
-    /// Smooths the rate over reports that are far enough apart to mean something.
     fn sample(&mut self, done: u64, now: At) {
-        let Some((since, before)) = self.sampled else {
+        let Some(speed) = &mut self.speed else {
             // What a resumed run has done already was not done since the stage began. One item was.
-            let begun = self.stage.started_at.filter(|_| done == 1).map(|at| (at, 0));
-            self.sampled = Some(begun.unwrap_or((now, done)));
+            let begun = self.stage.started_at.filter(|_| done == 1);
+            self.speed = Some(begun.map_or_else(|| Speed::from(now, done), |at| Speed::from(at, 0)));
             return;
         };
-        let elapsed = now.since(since);
-        if elapsed < SHORTEST_SAMPLE || done <= before {
-            return;
+        if speed.count(done, now) {
+            self.stage.items_per_second = speed.rate().map(four_digits);
         }
-        let rate = (done - before) as f64 / elapsed.as_secs_f64();
-        let smoothed = self.stage.items_per_second.map_or(rate, |old| old + NEWEST * (rate - old));
-        self.stage.items_per_second = Some(four_digits(smoothed));
-        self.sampled = Some((now, done));
     }
 
     fn estimate(&mut self, now: At) {
