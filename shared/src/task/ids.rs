@@ -10,7 +10,12 @@ use crate::{Code, Rejection};
 pub const LONGEST_ID_BYTES: usize = 128;
 
 fn check(text: &str, what: &str) -> Result<(), Rejection> {
-    let reject = |why: &str| Err(Rejection::new(Code::IdInvalid, format!("{what} {text:?} {why}")));
+    let reject = |why: &str| {
+        // What is wrong with it stands behind it, and is not to be cut off.
+        let cut = text.floor_char_boundary(LONGEST_ID_BYTES);
+        let more = if cut < text.len() { "…" } else { "" };
+        Err(Rejection::new(Code::IdInvalid, format!("{what} {:?}{more} {why}", &text[..cut])))
+    };
     if text.is_empty() {
         return reject("is empty");
     }

@@ -202,7 +202,7 @@ impl Task {
                 "target" => Code::TargetInvalid,
                 _ => Code::RecordMalformed,
             };
-            let inner = error.inner().to_string();
+            let inner = in_plain_words(&error.inner().to_string());
             // Ids and targets bring a rejection of their own, code and all.
             let inner = inner.strip_prefix(&format!("{code}: ")).unwrap_or(&inner);
             let message = match path.as_str() {
@@ -273,6 +273,20 @@ fn settle_alias(value: &mut Value) {
     let superseded =
         if record.get("notBefore").is_some_and(|at| !at.is_null()) { "scheduledTime" } else { "notBefore" };
     record.remove(superseded);
+}
+
+/// What serde expected, for people who write records and no Rust.
+fn in_plain_words(error: &str) -> String {
+    let Some((found, expected)) = error.rsplit_once(", expected ") else { return error.to_owned() };
+    let expected = match expected {
+        "u16" | "u32" | "u64" => "a whole number from 0 on",
+        "i32" | "i64" => "a whole number",
+        "f64" => "a number",
+        "a sequence" => "a list",
+        one if one.starts_with("struct ") => "a map",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 #[cfg(test)]

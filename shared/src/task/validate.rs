@@ -141,7 +141,7 @@ impl Task {
         let too_large = |what: &str, found: usize, limit: usize| {
             Rejection::new(
                 Code::RecordTooLarge,
-                format!("`{what}` has {found}, more than {limit}; put large data into a file"),
+                format!("`{what}` has {found} bytes, more than {limit}; put large data into a file"),
             )
         };
         if let Some(params) = &self.params {
@@ -186,7 +186,10 @@ impl Task {
         ];
         for (what, count, limit) in counts {
             if count > limit {
-                return Err(too_large(what, count, limit));
+                return Err(Rejection::new(
+                    Code::RecordTooLarge,
+                    format!("`{what}` has {count} entries, more than {limit}; make it several tasks"),
+                ));
             }
         }
         Ok(())

@@ -2,9 +2,12 @@
 //! whole as a file up to a limit. However much a child prints, memory stays the same.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
 use stageline::task::Artifact;
 use tracing::warn;
 
@@ -18,6 +21,8 @@ const LONGEST_LINE_BYTES: usize = 128 * 1024;
 /// One stream of one child.
 pub(crate) struct Capture {
     path: PathBuf,
+    /// The folder as it is before a process of the task runs, whatever lies at its path later.
+    folder: io::Result<OwnedFd>,
     file: Option<File>,
     file_failed: bool,
     limit: u64,
@@ -32,7 +37,10 @@ impl Capture {
     /// Keeps at most `limit` bytes in the file, which is made with the first byte.
     pub fn new(path: PathBuf, limit: u64) -> Self {
         let (tail, line) = (Vec::new(), Vec::new());
-        Self { path, file: None, file_failed: false, limit, seen: 0, tail, line, returned: false }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let folder = open(folder, flags, Mode::empty()).map_err(io::Error::from);
+        Self { path, folder, file: None, file_failed: false, limit, seen: 0, tail, line, returned: false }
     }
 
     /// Takes what was read, and gives each line that it completes. A carriage return ends a line too, since
@@ -90,8 +98,7 @@ impl Capture {
         }
         let stored = match &mut self.file {
             Some(file) => file.write_all(kept),
-            // New: a link or a pipe that a container has put there leads where it could not write itself.
-            None => File::create_new(&self.path).and_then(|mut file| {
+            None => self.create().and_then(|mut file| {
                 file.write_all(kept)?;
                 self.file = Some(file);
                 Ok(())
@@ -102,6 +109,14 @@ impl Capture {
             warn!(%error, file = %self.path.display(), "log file not written any further");
             self.file_failed = true;
         }
+    }
+
+    /// A new file: a link or a pipe that a container has put there leads where it could not write itself.
+    fn create(&self) -> io::Result<File> {
+        let folder = self.folder.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o666);
+        Ok(File::from(openat(folder, self.path.file_name().unwrap_or_default(), flags, mode)?))
     }
 
     /// The end of what was printed.

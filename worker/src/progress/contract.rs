@@ -49,7 +49,10 @@ pub struct Said {
 
 /// A line with the mark and without a JSON object behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct Unreadable {
+    /// It was to give the result. A line that is too long was cut, and is no object any more.
+    pub result: bool,
+}
 
 /// Reads a line; `None` for one that has nothing to do with the contract.
 pub fn read(line: &str) -> Option<Result<Said, Unreadable>> {
@@ -57,7 +60,7 @@ pub fn read(line: &str) -> Option<Result<Said, Unreadable>> {
     if !rest.starts_with([' ', '\t', '{']) {
         return None;
     }
-    Some(object(rest.trim()).map(said).ok_or(Unreadable))
+    Some(object(rest.trim()).map(said).ok_or_else(|| Unreadable { result: rest.contains("\"result\"") }))
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {

@@ -51,8 +51,12 @@ impl Script {
     pub fn stdout(&mut self, line: &str) -> Option<Report> {
         match contract::read(line)? {
             Ok(said) => self.said(said),
-            Err(contract::Unreadable) => {
+            Err(contract::Unreadable { result }) => {
                 self.unreadable += 1;
+                if result {
+                    let why = "its line is no JSON object, or longer than 128 KiB; write it into a file and name the file";
+                    (self.result, self.refused) = (None, Some(why));
+                }
                 None
             }
         }

@@ -59,7 +59,7 @@ fn what_is_no_json_object_is_unreadable() {
         &deep,
         "\u{fffd}\u{fffd}",
     ] {
-        assert_eq!(read(&format!("::stageline {bad}")), Some(Err(Unreadable)));
+        assert_eq!(read(&format!("::stageline {bad}")), Some(Err(Unreadable { result: false })));
     }
 }
 
@@ -82,7 +82,8 @@ fn counters_are_whole_and_not_absurd() {
     for absurd in ["-1", "-0.5", "1e300", "18446744073709551615", "99999999999999999999999", "null"] {
         assert_eq!(done(absurd), None, "{absurd}");
     }
-    assert_eq!(read(r#"::stageline {"done": 1e999}"#), Some(Err(Unreadable)));
+    assert_eq!(read(r#"::stageline {"done": 1e999}"#), Some(Err(Unreadable { result: false })));
+    assert_eq!(read(r#"::stageline {"result": "cut off"#), Some(Err(Unreadable { result: true })));
 }
 
 #[test]
