@@ -68,6 +68,12 @@ def result(values: Any) -> None:
     _say(result=values)
 
 
+def diverged(reason: str) -> None:
+    """Tell that the solution is worth nothing. The task fails with DIVERGED and this reason, however the script ends; with
+    `stopOnDivergence` it is stopped at once. The first reason counts."""
+    _say(diverged=reason)
+
+
 def checkpoint(path: str) -> None:
     """Name a file, or a folder, of the job folder from which another attempt can go on. Write it under another name
     and rename it, so that it is whole at every moment."""
@@ -132,6 +138,7 @@ def _self_test() -> None:
     counted = lines(lambda: list(track(iter("abc"), "B")))
     assert counted == [{"stage": "B", "done": 0}, {"done": 3}]
     assert lines(lambda: result({"x": [math.inf, 1]})) == [{"result": {"x": [None, 1]}}]
+    assert lines(lambda: diverged("the residual is nan")) == [{"diverged": "the residual is nan"}]
     assert lines(lambda: checkpoint("state.npz")) == [{"checkpoint": "state.npz"}]
     os.environ["OMPI_COMM_WORLD_RANK"] = "1"
     assert lines(lambda: stage("C")) == []

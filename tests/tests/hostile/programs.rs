@@ -96,6 +96,22 @@ pub fn cases(bench: &Bench) -> Vec<Case> {
             "RECORD_TOO_LARGE",
             "200",
         ),
+        Case::new(
+            "says that it has diverged, and exits with 0",
+            script("diverged", &said(&[r#"{"diverged": "the residual is inf", "result": 5}"#])),
+            "DIVERGED",
+            "the residual is inf",
+        ),
+        Case::new(
+            "says so under `stopOnDivergence`, and goes on for ten minutes",
+            with(
+                script("diverges", "echo '::stageline {\"diverged\": true}'\nsleep 600\n"),
+                json!({"stopOnDivergence": true}),
+            ),
+            "DIVERGED",
+            "has diverged",
+        )
+        .and(leaves_nothing),
         completes(
             "progress backwards",
             script("backwards", &said(&[r#"{"stage": "A", "done": 5, "total": 10}"#, r#"{"done": 2}"#])),

@@ -5,6 +5,7 @@ use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::Task;
 
+use super::exit::said_to_diverge;
 use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Step, Stream, programs};
 use crate::progress::{Report, Script};
 
@@ -55,13 +56,18 @@ impl Reader for ExitCode {
         report.into_iter().collect()
     }
 
+    fn diverged(&self) -> Option<Failure> {
+        said_to_diverge(self.progress.diverged(), None)
+    }
+
     fn checkpoint(&self) -> Vec<String> {
         self.progress.checkpoint()
     }
 
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
         let last_line = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        match exit.failure(&self.program, last_line) {
+        let diverged = said_to_diverge(self.progress.diverged(), Some(exit));
+        match diverged.or_else(|| exit.failure(&self.program, last_line)) {
             None => Outcome::Succeeded { result: self.progress.result() },
             Some(failure) => Outcome::Failed(failure),
         }

@@ -52,6 +52,14 @@ impl Exit {
     }
 }
 
+/// The failure of a program that has said by the progress contract that its solution has diverged. `exit` is how it
+/// ended, once it has: even exit code 0 is none of a good solution.
+pub(super) fn said_to_diverge(reason: Option<&str>, exit: Option<Exit>) -> Option<Failure> {
+    let failure = Failure::fatal(Code::Diverged, reason?);
+    let (exit_code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
+    Some(Failure { exit_code, signal, ..failure })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

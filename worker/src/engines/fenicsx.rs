@@ -71,6 +71,10 @@ impl Reader for Solver {
         self.told.line(stream, line)
     }
 
+    fn diverged(&self) -> Option<Failure> {
+        self.told.diverged()
+    }
+
     fn checkpoint(&self) -> Vec<String> {
         self.told.checkpoint()
     }

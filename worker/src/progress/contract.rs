@@ -41,6 +41,8 @@ pub struct Said {
     pub metrics: BTreeMap<String, f64>,
     /// What it can go on from: a file or a folder of its job folder.
     pub checkpoint: Option<String>,
+    /// Why its solution is worth nothing, as it says itself.
+    pub diverged: Option<String>,
     /// The task's result.
     pub result: Option<Value>,
     /// Why the line's result was not taken.
@@ -107,9 +109,18 @@ fn said(mut keys: Map<String, Value>) -> Said {
         total: keys.get("total").and_then(count),
         message: keys.get("message").and_then(|value| text(value, LONGEST_MESSAGE_BYTES)),
         metrics: keys.get("metrics").and_then(Value::as_object).map(metrics).unwrap_or_default(),
+        diverged: keys.get("diverged").and_then(reason),
         checkpoint: keys.get("checkpoint").and_then(Value::as_str).and_then(below_the_folder),
         result,
         refused,
+    }
+}
+
+/// A sentence, or only that it is so.
+fn reason(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(true) => Some("the program says that its solution has diverged".to_owned()),
+        _ => text(value, LONGEST_MESSAGE_BYTES),
     }
 }
 

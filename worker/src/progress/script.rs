@@ -29,6 +29,7 @@ pub struct Script {
     /// Several processes print the same bar in turn, so that a smaller number is no new bar.
     several: bool,
     checkpoint: Option<String>,
+    diverged: Option<String>,
     result: Option<Value>,
     refused: Option<&'static str>,
     unreadable: u64,
@@ -75,6 +76,11 @@ impl Script {
         self.checkpoint.iter().cloned().collect()
     }
 
+    /// Why its solution is worth nothing, if it has said so: the first reason, as what follows is more of the same.
+    pub fn diverged(&self) -> Option<&str> {
+        self.diverged.as_deref()
+    }
+
     /// The task's result: what it gave last, or that it ended well.
     pub fn result(self) -> Value {
         if self.unreadable > 0 {
@@ -93,6 +99,9 @@ impl Script {
         }
         if said.checkpoint.is_some() {
             self.checkpoint = said.checkpoint;
+        }
+        if self.diverged.is_none() {
+            self.diverged = said.diverged;
         }
         let counts = said.stage.is_some() || said.done.is_some() || said.total.is_some();
         if !counts && said.message.is_none() && said.metrics.is_empty() {

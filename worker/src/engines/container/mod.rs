@@ -17,6 +17,7 @@ use stageline::task::Task;
 
 use self::arguments::{Frame, remove, run};
 use self::request::Request;
+use super::exit::said_to_diverge;
 use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Step, Stream, programs};
 use crate::progress::{Report, Script};
 
@@ -124,6 +125,10 @@ impl Reader for Words {
         report.into_iter().collect()
     }
 
+    fn diverged(&self) -> Option<Failure> {
+        said_to_diverge(self.progress.diverged(), None)
+    }
+
     fn checkpoint(&self) -> Vec<String> {
         self.progress.checkpoint()
     }
@@ -131,7 +136,8 @@ impl Reader for Words {
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
         let last_line = stderr.lines().rfind(|line| verdict::says_something(line)).unwrap_or_default();
         let said = verdict::Said { runtime: self.runtime.as_deref(), last_line };
-        match verdict::failure(self.program, exit, &said, self.limited) {
+        let diverged = said_to_diverge(self.progress.diverged(), Some(exit));
+        match diverged.or_else(|| verdict::failure(self.program, exit, &said, self.limited)) {
             None => Outcome::Succeeded { result: self.progress.result() },
             Some(failure) => Outcome::Failed(failure),
         }

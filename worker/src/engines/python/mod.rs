@@ -15,6 +15,7 @@ use stageline::task::{ErrorKind, Task};
 use stageline::{Code, Rejection};
 
 use self::traceback::{Raised, Tracebacks};
+use super::exit::said_to_diverge;
 use super::{ChildPlan, Content, Engine, Execution, Exit, Placed, Reader, Site, Step, Stream, programs};
 use crate::progress::{Report, Script};
 
@@ -140,12 +141,17 @@ impl Reader for Told {
         report.into_iter().collect()
     }
 
+    fn diverged(&self) -> Option<Failure> {
+        said_to_diverge(self.progress.diverged(), None)
+    }
+
     fn checkpoint(&self) -> Vec<String> {
         self.progress.checkpoint()
     }
 
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
-        match self.failure(exit, stderr) {
+        let diverged = said_to_diverge(self.progress.diverged(), Some(exit));
+        match diverged.or_else(|| self.failure(exit, stderr)) {
             Some(failure) => Outcome::Failed(failure),
             None => Outcome::Succeeded { result: self.progress.result() },
         }

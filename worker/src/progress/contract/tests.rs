@@ -12,6 +12,7 @@ fn a_line_says_all_that_it_may_say() {
     let line = r#"{"stage": "Solve", "done": 3, "total": 10, "message": "step 3", "metrics": {"loss": 0.5},
         "result": {"n": [1, null]}, "checkpoint": "a.npz", "future": true}"#;
     let expected = Said {
+        diverged: None,
         stage: Some("Solve".into()),
         done: Some(3),
         total: Some(10),

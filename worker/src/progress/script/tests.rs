@@ -26,6 +26,24 @@ fn stage(name: &str, done: Option<u64>, total: Option<u64>) -> (String, Option<u
 }
 
 #[test]
+fn what_a_program_says_first_of_its_divergence_stands() {
+    for (line, reason) in [
+        (r#"{"diverged": "the residual is inf"}"#, Some("the residual is inf")),
+        (r#"{"diverged": true}"#, Some("the program says that its solution has diverged")),
+        (r#"{"diverged": false}"#, None),
+        (r#"{"diverged": ""}"#, None),
+        (r#"{"diverged": null}"#, None),
+        (r#"{"diverged": 5}"#, None),
+    ] {
+        let mut script = Script::default();
+        assert_eq!(script.stdout(&format!("::stageline {line}")), None, "it is no progress");
+        assert_eq!(script.diverged(), reason, "{line}");
+        script.stdout(r#"::stageline {"diverged": "later"}"#);
+        assert_eq!(script.diverged(), reason.or(Some("later")), "{line}");
+    }
+}
+
+#[test]
 fn stages_come_one_after_the_other_with_or_without_a_total() {
     let lines = [
         "starting",
