@@ -60,15 +60,19 @@ pub struct DevArgs {
     /// Tasks at once; by default the number of cores, at least 4.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub slots: Option<u32>,
-    /// Where `script` and `inputs` of tasks are looked up.
-    #[arg(long, default_value = ".")]
-    pub inputs: PathBuf,
+    /// Where `script` and `inputs` of tasks are looked up [default: .]
+    #[arg(long)]
+    pub inputs: Option<PathBuf>,
     /// Targets that the default pool takes.
     #[arg(long, value_delimiter = ' ', default_value = "default/*")]
     pub targets: Vec<TargetPattern>,
-    /// The LAMMPS program: a name on the path, or a path.
-    #[arg(long, default_value = "lmp", env = "STAGELINE_LMP")]
-    pub lammps: String,
+    /// The LAMMPS program: a name on the path, or a path [default: lmp]
+    #[arg(long, env = "STAGELINE_LMP")]
+    pub lammps: Option<String>,
+    /// A file of worker settings, as stageline-worker.toml is one: programs of other engines, where files are
+    /// stored, limits. What is typed here wins.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_worker")]
+    pub worker_config: Option<PathBuf>,
     /// Start no worker: one is run elsewhere.
     #[arg(long)]
     pub no_worker: bool,
@@ -89,6 +93,10 @@ pub struct SubmitArgs {
     /// A further file that the engine needs, below the worker's inputs folder.
     #[arg(long = "input", value_name = "PATH")]
     pub inputs: Vec<String>,
+    /// A file to keep of those that the task leaves: a path in its job folder, in which * and ? stand for parts of
+    /// a name and ** for any number of folders. Repeat it.
+    #[arg(long, value_name = "GLOB")]
+    pub keep: Vec<String>,
     /// Where it wants to run [default: default/default]
     #[arg(long)]
     pub target: Option<Target>,

@@ -47,6 +47,38 @@ fn a_missing_engine_fails_with_how_to_install_it() {
 }
 
 #[test]
+fn a_file_of_settings_names_programs_and_where_files_are_kept_and_what_is_typed_wins() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("store")).unwrap();
+    let store = format!("file://{}", place.path().join("store").canonicalize().unwrap().display());
+    let settings = format!(
+        "artifacts_url = \"{store}\"\npw_program = \"no-such-pw\"\nlammps_program = \"of-the-file\"\n\
+         allow_any_program = false\nallowed_programs = [\"touch\"]\ninputs_dir = \"inputs\"\nwork_dir = \"/nowhere/at/all\"\n"
+    );
+    place.write("settings.toml", settings);
+    std::fs::create_dir(place.path().join("inputs")).unwrap();
+    place.write("inputs/in.file", "run 1\n");
+    let dev = place.dev(&["--worker-config", "settings.toml", "--lammps", "that-was-typed"]);
+    let kept = place.submit(["--keep", "a.*", "--", "touch", "a.txt", "b.txt"]);
+    let task = place.ended(&kept);
+    assert_eq!(task["status"], "COMPLETED", "{task}");
+    let names: Vec<_> = task["artifacts"].as_array().unwrap().iter().map(|one| &one["uri"]).collect();
+    assert_eq!(names, [&json!(format!("{store}/{kept}/1/a.txt"))]);
+    failed_with(&place.ended(&place.submit(["--", "true"])), "COMMAND_NOT_ALLOWED", &["it allows touch"]);
+    let run = |engine: &str| place.ended(&place.submit(["-e", engine, "-s", "in.file"]));
+    failed_with(&run("quantum-espresso"), "ENGINE_MISSING", &["no-such-pw"]);
+    failed_with(&run("lammps"), "ENGINE_MISSING", &["that-was-typed"]);
+    drop(dev);
+    for (settings, words) in [("worker_programs = 5", "worker_programs"), ("slots = 0", "`slots`")] {
+        place.write("settings.toml", settings);
+        let run = place.run(["dev", "--port", "0", "--worker-config", "settings.toml"]);
+        assert!(run.code != Some(0) && run.stderr.contains(words), "{run:?}");
+    }
+    let run = place.run(["dev", "--port", "0", "--worker-config", "absent.toml"]);
+    assert!(run.stderr.contains("no file \"absent.toml\", which --worker-config names"), "{run:?}");
+}
+
+#[test]
 fn a_program_that_is_not_there_fails_by_its_name() {
     let place = Place::new();
     let _dev = place.dev(&[]);

@@ -1,6 +1,6 @@
 //! The worker's configuration: read once, validated, every default documented.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
@@ -146,9 +146,14 @@ pub enum ConfigError {
     /// A file or a variable cannot be read.
     #[error("worker configuration: {0}")]
     Unreadable(#[from] Box<figment::Error>),
-    /// The file that `STAGELINE_WORKER_CONFIG` names.
-    #[error("worker configuration: there is no file {0:?}, which STAGELINE_WORKER_CONFIG names")]
-    NoSuchFile(String),
+    /// A file that was asked for by name.
+    #[error("worker configuration: there is no file {file:?}, which {by} names")]
+    NoSuchFile {
+        /// Its path.
+        file: PathBuf,
+        /// The variable or the option that names it.
+        by: &'static str,
+    },
     /// A value that makes no sense.
     #[error("worker configuration: `{setting}` {why}")]
     Invalid {
@@ -222,10 +227,10 @@ impl Config {
         let named = std::env::var("STAGELINE_WORKER_CONFIG").ok();
         let file = named.as_deref().unwrap_or("stageline-worker.toml");
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        if std::path::Path::new(file).is_file() {
+        if Path::new(file).is_file() {
             figment = figment.merge(Toml::file_exact(file));
         } else if let Some(name) = named {
-            return Err(ConfigError::NoSuchFile(name));
+            return Err(ConfigError::NoSuchFile { file: name.into(), by: "STAGELINE_WORKER_CONFIG" });
         }
         let config: Self = figment
             // A worker below another one's task finds that one's id.
@@ -233,6 +238,18 @@ impl Config {
             .extract()
             .map_err(Box::new)?;
         config.validated()
+    }
+
+    /// These settings with those of a file over them, not checked yet. `by` is what names the file.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or has a setting that is unknown.
+    pub fn overlaid(self, file: &Path, by: &'static str) -> Result<Self, ConfigError> {
+        if !file.is_file() {
+            return Err(ConfigError::NoSuchFile { file: file.to_path_buf(), by });
+        }
+        let figment = Figment::from(Serialized::defaults(self)).merge(Toml::file_exact(file));
+        Ok(figment.extract().map_err(Box::new)?)
     }
 
     /// Checks the values and makes the paths absolute.
@@ -301,7 +318,7 @@ impl Config {
             for (setting, dir) in std::iter::once(("inputs_dir", &self.inputs_dir))
                 .chain(self.input_roots.iter().map(|root| ("input_roots", root)))
             {
-                let holds = |path: &std::path::Path| path.starts_with(dir);
+                let holds = |path: &Path| path.starts_with(dir);
                 if holds("/proc".as_ref()) || holds(&self.work_dir) || home.as_deref().is_some_and(holds) {
                     let why = "must not hold the whole machine, the worker's home or `work_dir`: a task may \
                                copy any file below it; give inputs a folder of their own";

@@ -25,6 +25,8 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         log_format,
         "warn,dynoxide=error,stageline_dispatcher=info,stageline_worker=info,stageline_local=info",
     );
+    let config = if args.no_worker { None } else { Some(config(&args, dir)?) };
+    let any_program = config.as_ref().is_some_and(|config| config.allow_any_program);
     let options = SystemOptions {
         local: LocalOptions {
             data_dir: Some(dir.to_owned()),
@@ -35,7 +37,10 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         lease: Lease::default(),
     };
     let system = System::start(options).await?;
-    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system).await?) };
+    let worker = match config {
+        Some(config) => Some(worker(config, dir, &system).await?),
+        None => None,
+    };
     let file = DevFile {
         endpoint: system.local().endpoint(),
         pid: std::process::id(),
@@ -44,7 +49,7 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
     // From here on others know of this process and may signal it: a default handler would leave the file.
     let signals = Signals::new()?;
     let published = Published::new(&file, dir)?;
-    announce(&file, &args, system.recovered(), format);
+    announce(&file, &args, any_program, system.recovered(), format);
 
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let working = tokio::spawn({
@@ -105,19 +110,27 @@ async fn until_stopped(
     }
 }
 
-async fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, Failure> {
+/// The worker's settings: for development, with those of the file over them, and what is typed over all.
+fn config(args: &DevArgs, dir: &Path) -> Result<Config, Failure> {
+    let defaults = Config::default();
+    let slots = defaults.slots.max(4);
+    let mut config = Config { slots, allow_any_program: true, term_grace_seconds: 5, ..defaults };
+    if let Some(file) = &args.worker_config {
+        config = config.overlaid(file, "--worker-config").map_err(WorkerError::from)?;
+    }
+    Ok(Config {
+        slots: args.slots.unwrap_or(config.slots),
+        // Where a later start looks for what a killed one left.
+        work_dir: dir.join("jobs"),
+        inputs_dir: args.inputs.clone().unwrap_or(config.inputs_dir),
+        lammps_program: args.lammps.clone().unwrap_or(config.lammps_program),
+        ..config
+    })
+}
+
+async fn worker(config: Config, dir: &Path, system: &System) -> Result<Worker, Failure> {
     // The system has locked the folder, so no other worker has it.
     end_leftovers(&dir.join("jobs")).await;
-    let defaults = Config::default();
-    let config = Config {
-        slots: args.slots.unwrap_or(defaults.slots.max(4)),
-        work_dir: dir.join("jobs"),
-        inputs_dir: args.inputs.clone(),
-        allow_any_program: true,
-        lammps_program: args.lammps.clone(),
-        term_grace_seconds: 5,
-        ..defaults
-    };
     let custody = Custody::of_whole_process().map_err(WorkerError::Custody)?;
     Ok(Worker::new(config, system.aws(), system.deployment(), Clock::system(), custody)?)
 }
@@ -140,7 +153,13 @@ impl Drop for Published {
     }
 }
 
-fn announce(file: &DevFile, args: &DevArgs, recovered: stageline_local::Recovered, format: Format) {
+fn announce(
+    file: &DevFile,
+    args: &DevArgs,
+    any_program: bool,
+    recovered: stageline_local::Recovered,
+    format: Format,
+) {
     if format == Format::Json {
         output::json(&json!({ "ready": true, "endpoint": file.endpoint, "environment": file.environment }));
         return;
@@ -154,7 +173,7 @@ fn announce(file: &DevFile, args: &DevArgs, recovered: stageline_local::Recovere
         let stageline_local::Recovered { sent_again, rescued } = recovered;
         eprintln!("{} {sent_again} tasks sent again, {rescued} rescued", label("restart"));
     }
-    if !args.no_worker {
+    if any_program {
         let note = "the command engine may start ANY program here: for development only";
         eprintln!("{} {}", label("warning"), style(note).for_stderr().yellow());
     }

@@ -18,7 +18,7 @@ use request::Wish;
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (format, dir) = (args.output, args.dir);
     match args.command {
-        Command::Dev(dev) => dev::run(dev, &dir, format).await,
+        Command::Dev(dev) => Box::pin(dev::run(dev, &dir, format)).await,
         Command::Submit(submit) => submit::run(*submit, &dir, format).await,
         Command::Watch(watch) => watch::run(&connect(&dir).await?, &watch.ids, format).await,
         Command::Status(task) => status::run(&connect(&dir).await?, &task.id, format).await,

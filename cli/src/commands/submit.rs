@@ -88,6 +88,9 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
     if !args.inputs.is_empty() {
         set("inputs", json!(args.inputs));
     }
+    if !args.keep.is_empty() {
+        set("outputs", json!(args.keep));
+    }
     if !args.params.is_empty() {
         set("params", Value::Object(args.params.iter().map(|p| param(p)).collect::<Result<_, _>>()?));
     }
@@ -243,6 +246,18 @@ mod tests {
         }
         std::fs::write(file.path(), json!({"command": "true", "resources": 5}).to_string()).unwrap();
         assert!(submit(&json).unwrap_err().to_string().contains("attribute `resources`"));
+    }
+
+    #[test]
+    fn what_is_to_be_kept_replaces_the_files_outputs_and_stays_in_the_job_folder() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), json!({"command": "true", "outputs": ["a"]}).to_string()).unwrap();
+        let json = format!("--json {}", file.path().display());
+        assert_eq!(submit(&json).unwrap().outputs.unwrap(), ["a"]);
+        let kept = submit(&format!("{json} --keep log.lammps --keep 'out/**/*.vtk'")).unwrap().outputs;
+        assert_eq!(kept.unwrap(), ["log.lammps", "out/**/*.vtk"]);
+        let failure = submit("--keep ../x -- true").unwrap_err();
+        assert!(failure.to_string().starts_with("PATH_UNSAFE"), "{failure}");
     }
 
     #[test]
