@@ -88,6 +88,7 @@ impl Worker {
         custody: Custody,
     ) -> Result<Self, WorkerError> {
         let config = config.validated()?;
+        let aws = Aws { tasks: aws.tasks.sharing_requests(), ..aws };
         let confiner = Confiner::of(&config)?;
         let pool = deployment.pools.get(&config.pool).ok_or_else(|| {
             let known: Vec<_> = deployment.pools.iter().map(|pool| pool.name.as_str()).collect();

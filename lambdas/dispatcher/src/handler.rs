@@ -51,6 +51,7 @@ impl Dispatcher {
 
     /// The same under another name in the records' history.
     pub fn named(aws: Aws, deployment: Deployment, clock: Clock, by: &'static str) -> Self {
+        let aws = Aws { tasks: aws.tasks.sharing_requests(), ..aws };
         Self { aws, deployment, clock, by, tally: Tally::default() }
     }
 

@@ -227,15 +227,15 @@ impl WorkersTable {
         update: Update,
         returned: ReturnValue,
     ) -> Result<Option<Item>, AwsError> {
-        let condition = update.condition();
+        let update = update.expression();
         let sent = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("pk", AttributeValue::S(partition_key(shard_of(worker))))
             .key("sk", AttributeValue::S(worker.to_string()))
-            .update_expression(update.update())
-            .set_condition_expression((!condition.is_empty()).then_some(condition))
+            .update_expression(update.update)
+            .set_condition_expression(Some(update.condition).filter(|condition| !condition.is_empty()))
             .set_expression_attribute_names(Some(update.names))
             .set_expression_attribute_values(Some(update.values))
             .return_values(returned)

@@ -27,13 +27,13 @@ impl StagesTable {
         const CALL: &str = "PutItem stages";
         let item = serde_dynamo::to_item(stage)
             .map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
-        let condition = expressions::stage_is_not_newer(stage);
+        let condition = expressions::stage_is_not_newer(stage).expression();
         let sent = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
-            .condition_expression(condition.condition())
+            .condition_expression(condition.condition)
             .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values))
             .send()

@@ -45,6 +45,8 @@ pub struct Counts {
     pub throttled: u64,
     /// [`Fault::ServerError`].
     pub server_errors: u64,
+    /// Refused for want of a permission.
+    pub denied: u64,
     /// [`Fault::LostAnswer`].
     pub lost_answers: u64,
     /// [`Fault::Twice`].
@@ -161,7 +163,7 @@ impl Control {
 impl Counts {
     /// How many calls had any fault.
     pub fn faults(&self) -> u64 {
-        self.throttled + self.server_errors + self.lost_answers + self.twice + self.slow
+        self.throttled + self.server_errors + self.denied + self.lost_answers + self.twice + self.slow
     }
 
     fn add(&mut self, fault: Fault) {
@@ -169,6 +171,7 @@ impl Counts {
             Fault::Pass => &mut self.passed,
             Fault::Throttle => &mut self.throttled,
             Fault::ServerError => &mut self.server_errors,
+            Fault::Denied => &mut self.denied,
             Fault::LostAnswer => &mut self.lost_answers,
             Fault::Twice => &mut self.twice,
             Fault::Slow(_) => &mut self.slow,

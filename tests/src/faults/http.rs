@@ -84,6 +84,7 @@ async fn apply(
         Fault::Pass => inner.call(request).await,
         Fault::Throttle => answer(refusal::throttled(call)),
         Fault::ServerError => answer(refusal::server_error(call)),
+        Fault::Denied => answer(refusal::denied(call)),
         Fault::LostAnswer => {
             inner.call(request).await?;
             Err(ConnectorError::timeout("the answer was lost".into()))

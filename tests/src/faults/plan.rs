@@ -15,6 +15,8 @@ pub enum Fault {
     Throttle,
     /// Refused with status 500, and not applied. The SDK tries again.
     ServerError,
+    /// Refused for want of a permission, and not applied.
+    Denied,
     /// Applied, but the caller never learns it.
     LostAnswer,
     /// Applied two times, one after the other; the caller gets the second answer. Meant for sends, by

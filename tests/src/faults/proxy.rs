@@ -158,6 +158,7 @@ impl Relay {
             Fault::Pass => self.forward(parts, body).await,
             Fault::Throttle => Ok(refusal::throttled(&call).map(Full::from)),
             Fault::ServerError => Ok(refusal::server_error(&call).map(Full::from)),
+            Fault::Denied => Ok(refusal::denied(&call).map(Full::from)),
             Fault::LostAnswer => {
                 self.forward(parts, body).await?;
                 Err(anyhow!("the answer was lost"))

@@ -30,6 +30,15 @@ pub(super) fn server_error(call: &Call) -> Response<String> {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, shape, "The request processing has failed.")
 }
 
+/// A permission that the caller's role lacks; both services say so with the same code.
+pub(super) fn denied(call: &Call) -> Response<String> {
+    let shape = match call.is_sqs {
+        true => "com.amazonaws.sqs#AccessDeniedException",
+        false => "com.amazonaws.dynamodb.v20120810#AccessDeniedException",
+    };
+    refusal(StatusCode::BAD_REQUEST, shape, "The caller is not authorized to perform this call.")
+}
+
 fn refusal(status: StatusCode, shape: &str, message: &str) -> Response<String> {
     let body = json!({ "__type": shape, "message": message });
     let mut response = Response::new(body.to_string());

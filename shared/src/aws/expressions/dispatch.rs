@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{AttributeText, Update, entry};
+use super::{Condition, Update, entry, text};
 use crate::protocol::due::due_key;
 use crate::task::{Attempt, DispatchStatus, ErrorDetails, ErrorKind, Event, Status, StatusReason, Task};
 use crate::{At, Code, Rejection};
@@ -96,13 +96,9 @@ pub(in crate::aws) fn reject(rejection: &Rejection, seen: &Value, by: &str, now:
         .when_is("updatedAt", seen);
     // Not "in one of the states that allow it": a status of another type or name is one of the faults
     // that a record is rejected for.
-    let name = update.name("status");
-    let others: Vec<_> = Status::ALL
-        .into_iter()
-        .filter(|status| status.next(Event::Rejected).is_err())
-        .map(|status| update.value(AttributeText::from(status.as_str()).0))
-        .collect();
-    update.conditions.push(format!("NOT {name} IN ({})", others.join(", ")));
+    let others = Status::ALL.into_iter().filter(|status| status.next(Event::Rejected).is_err());
+    let others = others.map(|status| text(status.as_str())).collect();
+    update.when(Condition::Not(Box::new(Condition::OneOf("status".to_owned(), others))));
     update
 }
 
@@ -130,9 +126,8 @@ pub(in crate::aws) fn run_again(attempt: Attempt, asked: bool, by: &str, now: At
         update.remove(attribute);
     }
     if asked {
-        let name = update.name("dispatchStatus");
-        let pending = update.value(AttributeText::from(DispatchStatus::Pending.as_str()).0);
-        update.conditions.push(format!("{name} = {pending}"));
+        let pending = text(DispatchStatus::Pending.as_str());
+        update.when(Condition::Is("dispatchStatus".to_owned(), pending));
     }
     update.when_exists("id").when_attempt_is(attempt).when_status_allows(Event::RunAgain);
     update

@@ -1,8 +1,6 @@
 //! What any client may ask of a task by writing its record.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
-use super::Update;
+use super::{Condition, Update, text};
 use crate::At;
 use crate::task::Status;
 
@@ -26,12 +24,8 @@ pub(in crate::aws) fn ask(request: Request, now: At) -> Update {
     };
     let mut update = Update::default();
     update.set_json(attribute, &wanted).set("updatedAt", now).when_exists("id");
-    let name = update.name("status");
-    let ended: Vec<_> = Status::ALL
-        .into_iter()
-        .filter(|status| status.is_terminal())
-        .map(|status| update.value(AttributeValue::S(status.as_str().to_owned())))
-        .collect();
-    update.conditions.push(format!("NOT {name} IN ({})", ended.join(", ")));
+    let ended = Status::ALL.into_iter().filter(|status| status.is_terminal());
+    let ended = ended.map(|status| text(status.as_str())).collect();
+    update.when(Condition::Not(Box::new(Condition::OneOf("status".to_owned(), ended))));
     update
 }

@@ -55,17 +55,14 @@ pub(in crate::aws) fn beat(
     let mut update = Update::default();
     let item: Item = serde_dynamo::to_item(beat)?;
     for (attribute, value) in item {
-        let (name, value) = (update.name(&attribute), update.value(value));
-        update.sets.push(format!("{name} = {value}"));
+        update.set_value(&attribute, value);
     }
     if beat.broken.is_empty() {
         // Of the last beat that had some.
         update.remove("broken");
     }
     if !handled.is_empty() {
-        let (name, set) = (update.name("signals"), set_of(handled));
-        let value = update.value(set);
-        update.deletes.push(format!("{name} {value}"));
+        update.deletes.push(("signals".to_owned(), set_of(handled)));
     }
     if !anew {
         update.when_exists("pk");
@@ -76,9 +73,7 @@ pub(in crate::aws) fn beat(
 /// A signal on the item of a worker that has one.
 pub(in crate::aws) fn signal(signal: &Signal) -> Update {
     let mut update = Update::default();
-    let name = update.name("signals");
-    let value = update.value(set_of(std::slice::from_ref(signal)));
-    update.adds.push(format!("{name} {value}"));
+    update.adds.push(("signals".to_owned(), set_of(std::slice::from_ref(signal))));
     update.when_exists("pk");
     update
 }

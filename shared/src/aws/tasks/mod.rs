@@ -5,6 +5,9 @@
 mod attempt;
 mod moves;
 mod read;
+mod together;
+
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -18,6 +21,7 @@ use crate::Rejection;
 use crate::protocol::claim::Current;
 use crate::task::{Attempt, Item, Status, Task};
 pub use read::ScanPage;
+use together::{Sent, Together};
 
 /// How a conditional write went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub enum Claimed {
 pub struct TasksTable {
     client: Client,
     table: String,
+    /// Updates that may share a request, if any may.
+    together: Option<Arc<Together>>,
 }
 
 enum Answer {
@@ -58,7 +64,14 @@ enum Answer {
 
 impl TasksTable {
     pub(super) fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, together: None }
+    }
+
+    /// The table as one that many updates at a time are sent to: those that come while others are on their
+    /// way share a request (`BatchExecuteStatement`). What each does and answers is the same.
+    #[must_use]
+    pub fn sharing_requests(self) -> Self {
+        Self { together: Some(Together::new()), ..self }
     }
 
     /// The table's name.
@@ -67,6 +80,30 @@ impl TasksTable {
     }
 
     async fn update(
+        &self,
+        call: &'static str,
+        id: &str,
+        update: Update,
+        returned: ReturnValue,
+    ) -> Result<Answer, AwsError> {
+        let Some(together) = &self.together else {
+            return self.update_alone(call, id, update, returned).await;
+        };
+        let wanted = returned != ReturnValue::None;
+        match together.apply(&self.client, &self.table, id, &update, wanted).await {
+            Sent::Applied(item) => Ok(Answer::Applied(item)),
+            Sent::ByItself(_turn) => self.update_alone(call, id, update, returned).await,
+            Sent::Unanswered(why) => {
+                let answer = self.update_alone(call, id, update, returned).await;
+                if let Ok(Answer::Applied(_)) = answer {
+                    together.was_right(why);
+                }
+                answer
+            }
+        }
+    }
+
+    async fn update_alone(
         &self,
         call: &'static str,
         id: &str,
@@ -90,13 +127,14 @@ impl TasksTable {
         update: Update,
         returned: ReturnValue,
     ) -> Result<Answer, AwsError> {
+        let update = update.expression();
         let sent = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("id", AttributeValue::S(id.to_owned()))
-            .update_expression(update.update())
-            .condition_expression(update.condition())
+            .update_expression(update.update)
+            .condition_expression(update.condition)
             .set_expression_attribute_names(Some(update.names))
             .set_expression_attribute_values(Some(update.values))
             .return_values(returned)

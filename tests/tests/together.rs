@@ -1,0 +1,240 @@
+//! Updates that share a request do what they do alone, over every backend.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use stageline::At;
+use stageline::aws::{Aws, Claimed, Leavings, TasksTable, Write};
+use stageline::protocol::claim::Current;
+use stageline::protocol::outcome::{Failure, Outcome, decide};
+use stageline::task::{Attempt, Status, Task};
+use stageline_tests::backend::{Backend, ENDPOINT};
+use stageline_tests::faults::{Control, Fault, FaultyHttp, Plan};
+
+/// Records as they may lie in the table when a message of theirs comes, at attempt 0 unless they say another.
+fn records() -> Vec<(Value, Attempt)> {
+    let usual = json!({
+        "accountId": "a", "createdAt": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "attempt": 0,
+        "command": "true", "history": [{"at": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "by": "d"}],
+    });
+    let changes = [
+        json!({}),
+        json!({"attempt": null}),
+        json!({"status": null}),
+        json!({"status": "PENDING"}),
+        json!({"status": "RETRYING", "attempt": 3, "result": {"a": 1}, "completedAt": "x"}),
+        json!({"status": "RUNNING", "attempt": 1, "workerNodeId": "other"}),
+        json!({"status": "COMPLETED", "attempt": 1}),
+        json!({"status": "CANCELLED"}),
+        json!({"attempt": 2}),
+        json!({"cancelRequested": true}),
+        json!({"cancelRequested": false, "pauseRequested": null}),
+        json!({"pauseRequested": true}),
+        json!({"notBefore": "2026-01-01T00:00:00.000Z"}),
+        json!({"notBefore": "2036-01-01T00:00:00.000Z"}),
+        json!({"workerNodeId": null}),
+        json!({"history": null}),
+        json!({"history": "spoiled"}),
+        json!({"priority": ["cannot", "be", "read"]}),
+    ];
+    let mut records: Vec<_> = changes
+        .into_iter()
+        .map(|change| {
+            let attempt = if change["status"] == "RETRYING" { 3 } else { 0 };
+            let mut record = usual.clone();
+            record.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            (record, Attempt(attempt))
+        })
+        .collect();
+    for missing in ["attempt", "status", "history", "accountId", "createdAt"] {
+        let mut record = usual.clone();
+        record.as_object_mut().unwrap().remove(missing);
+        records.push((record, Attempt(0)));
+    }
+    records
+}
+
+async fn put(backend: &Backend, id: &str, record: &Value) {
+    let mut record = record.clone();
+    record["id"] = json!(id);
+    let item = serde_dynamo::to_item(record).unwrap();
+    backend
+        .dynamodb()
+        .put_item()
+        .table_name(&backend.names().tasks)
+        .set_item(Some(item))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn item(backend: &Backend, id: &str) -> Value {
+    let got = backend.dynamodb().get_item().table_name(&backend.names().tasks);
+    let got = got.key("id", aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned())).send().await.unwrap();
+    let mut item: Value = serde_dynamo::from_item(got.item.unwrap()).unwrap();
+    item.as_object_mut().unwrap().remove("id");
+    item
+}
+
+fn now() -> At {
+    serde_json::from_value(json!("2026-02-01T00:00:00.000Z")).unwrap()
+}
+
+async fn claim(tasks: &TasksTable, id: &str, attempt: Attempt) -> String {
+    let answer = tasks.claim(&id.parse().unwrap(), attempt, &"me".parse().unwrap(), now()).await;
+    match answer.unwrap() {
+        Claimed::Won(task) => format!("won {:?} {:?}", task.attempt, task.status),
+        Claimed::WonUnreadable(rejection) => format!("won unreadable {}", rejection.code.as_str()),
+        Claimed::Refused(Current::Missing) => "missing".to_owned(),
+        Claimed::Refused(Current::Unreadable) => "unreadable".to_owned(),
+        Claimed::Refused(Current::Task(task)) => format!("refused {:?} {:?}", task.attempt, task.status),
+    }
+}
+
+/// Tables that send alone and together, and the calls of the second.
+async fn tables(backend: &Backend) -> (TasksTable, TasksTable, Control) {
+    let deployment = backend.deployment().unwrap();
+    let alone = Aws::new(backend.config(), &deployment).tasks;
+    let (counted, control) = FaultyHttp::wrap(backend.config(), Plan::none()).unwrap();
+    let together = Aws::new(&counted, &deployment).tasks.sharing_requests();
+    (alone, together, control)
+}
+
+fn calls(control: &Control, operation: &str) -> usize {
+    control.log().iter().filter(|call| call.operation == operation).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_share_a_request_do_what_they_do_alone() {
+    let backend = Backend::start().await.unwrap();
+    let (alone, together, _) = tables(&backend).await;
+    let records = records();
+    for (index, (record, _)) in records.iter().enumerate() {
+        put(&backend, &format!("alone-{index}"), record).await;
+        put(&backend, &format!("together-{index}"), record).await;
+    }
+    let shared = records.iter().enumerate().map(|(index, (_, attempt))| {
+        let (together, attempt) = (&together, *attempt);
+        async move { claim(together, &format!("together-{index}"), attempt).await }
+    });
+    let (shared, nobody) = tokio::join!(join_all(shared), claim(&together, "nobody", Attempt(0)));
+    assert_eq!(nobody, "missing");
+    for (index, (record, attempt)) in records.iter().enumerate() {
+        let expected = claim(&alone, &format!("alone-{index}"), *attempt).await;
+        assert_eq!(shared[index], expected, "{record}");
+        let both = (
+            item(&backend, &format!("together-{index}")).await,
+            item(&backend, &format!("alone-{index}")).await,
+        );
+        assert_eq!(both.0, both.1, "{record}");
+    }
+    assert!(shared.iter().filter(|answer| answer.starts_with("won")).count() > 8, "{shared:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_that_share_a_request_are_fenced_as_alone() {
+    let backend = Backend::start().await.unwrap();
+    let (alone, together, _) = tables(&backend).await;
+    let running = |worker: &str, attempt: u32, status: &str| {
+        json!({
+            "accountId": "a", "createdAt": "2026-01-01T00:00:00.000Z", "status": status, "attempt": attempt,
+            "workerNodeId": worker, "history": [],
+        })
+    };
+    let records = [
+        running("me", 1, "RUNNING"),
+        running("me", 1, "PAUSED"),
+        running("me", 2, "RUNNING"),
+        running("other", 1, "RUNNING"),
+        running("me", 1, "COMPLETED"),
+        running("me", 1, "QUEUED"),
+    ];
+    let outcomes = [
+        Outcome::Succeeded { result: json!({"energy": -1.5, "list": [1, "two", null]}) },
+        Outcome::Failed(Failure::of_the_worker("x")),
+        Outcome::Interrupted,
+    ];
+    let end = async |tasks: &TasksTable, id: String, outcome: &Outcome| {
+        let mut task = Task::new(id.parse().unwrap());
+        (task.attempt, task.status, task.history) = (Attempt(1), Status::Running, Some(vec![]));
+        let left = Leavings { stdout: "out".to_owned(), ..Leavings::default() };
+        let decision = decide(outcome.clone(), &task, now());
+        tasks.end_attempt(&task, &"me".parse().unwrap(), "me", &decision, &left, now()).await.unwrap()
+    };
+    let cases: Vec<_> =
+        outcomes.iter().flat_map(|outcome| records.iter().map(move |r| (outcome, r))).collect();
+    for (index, (_, record)) in cases.iter().enumerate() {
+        put(&backend, &format!("alone-{index}"), record).await;
+        put(&backend, &format!("together-{index}"), record).await;
+    }
+    let shared = cases
+        .iter()
+        .enumerate()
+        .map(|(index, (outcome, _))| end(&together, format!("together-{index}"), outcome));
+    let shared: Vec<Write> = join_all(shared).await;
+    for (index, (outcome, record)) in cases.iter().enumerate() {
+        let expected = end(&alone, format!("alone-{index}"), outcome).await;
+        assert_eq!(shared[index], expected, "{outcome:?} {record}");
+        let both = (
+            item(&backend, &format!("together-{index}")).await,
+            item(&backend, &format!("alone-{index}")).await,
+        );
+        assert_eq!(both.0, both.1, "{outcome:?} {record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_claims_at_a_time_are_a_few_requests() {
+    let backend = Backend::start().await.unwrap();
+    let (_, together, control) = tables(&backend).await;
+    let (record, attempt) = records().remove(0);
+    for index in 0..100 {
+        put(&backend, &format!("t-{index}"), &record).await;
+    }
+    let together = &together;
+    let claims = (0..100).map(|index| async move { claim(together, &format!("t-{index}"), attempt).await });
+    let answers = join_all(claims).await;
+    assert!(answers.iter().all(|answer| answer.starts_with("won")), "{answers:?}");
+    let (shared, alone) = (calls(&control, "BatchExecuteStatement"), calls(&control, "UpdateItem"));
+    println!("100 claims: {shared} shared requests, {alone} alone");
+    // What an emulator makes of a statement is its own affair: it then takes them one by one.
+    if std::env::var(ENDPOINT).is_err() {
+        assert!(shared <= 8 && alone <= 4, "{shared} {alone}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_request_whose_answer_is_lost_is_won_all_the_same() {
+    let backend = Backend::start().await.unwrap();
+    let (_, together, control) = tables(&backend).await;
+    let (record, attempt) = records().remove(0);
+    for index in 0..30 {
+        put(&backend, &format!("t-{index}"), &record).await;
+    }
+    control.set_plan(Plan::always(Fault::LostAnswer).only("BatchExecuteStatement").calls(0..1));
+    let together = &together;
+    let claims = (0..30).map(|index| async move { claim(together, &format!("t-{index}"), attempt).await });
+    let answers = join_all(claims).await;
+    assert!(answers.iter().all(|answer| answer == "won Attempt(1) Running"), "{answers:?}");
+    assert!(calls(&control, "BatchExecuteStatement") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_statements_are_refused_updates_go_one_by_one() {
+    let backend = Backend::start().await.unwrap();
+    let (_, together, control) = tables(&backend).await;
+    let (record, attempt) = records().remove(0);
+    // A right that the worker lacks, or a call that an emulator does not know.
+    control.set_plan(Plan::always(Fault::Denied).only("BatchExecuteStatement"));
+    for round in 0..3 {
+        for index in 0..25 {
+            put(&backend, &format!("t-{round}-{index}"), &record).await;
+        }
+        let together = &together;
+        let claims =
+            (0..25).map(|index| async move { claim(together, &format!("t-{round}-{index}"), attempt).await });
+        assert!(join_all(claims).await.iter().all(|answer| answer.starts_with("won")));
+    }
+    let tried = calls(&control, "BatchExecuteStatement");
+    assert!((1..=3).contains(&tried), "{tried}");
+}
