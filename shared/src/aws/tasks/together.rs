@@ -173,6 +173,8 @@ impl Together {
     /// Takes those of the next request: of one item only one, or DynamoDB would refuse them all.
     fn next(&self) -> Vec<Waiting> {
         let mut line = self.line();
+        // What nobody waits for any more is not wanted any more.
+        line.waiting.retain(|one| !one.answer.is_closed());
         let mut ids = HashSet::new();
         let takes = |one: &mut Waiting| ids.len() < MOST_STATEMENTS && ids.insert(one.id.clone());
         let batch: Vec<_> = line.waiting.extract_if(.., takes).collect();
