@@ -24,7 +24,7 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, TypeVar
 
 T = TypeVar("T")
 
-# The worker writes counters every two seconds; printing each of a million items would only cost time.
+# The worker writes counters every few seconds; printing each of a million items would only cost time.
 _PERIOD_SECONDS = 0.2
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 

@@ -1,5 +1,6 @@
 //! Folds reports into stages and decides what is worth a write: a stage's begin and end at once, its
-//! counters at most every two seconds, its last value always. Nothing reported, nothing written.
+//! counters every two seconds at first and every ten later, its last value always. Nothing reported, nothing
+//! written.
 
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use super::speed::Speed;
 
 /// The shortest time between two writes of one stage's counters.
 pub const COUNTER_PERIOD: Duration = Duration::from_secs(2);
+/// The longest time for which counters that have changed are not written. Each write is a write unit, and who
+/// has waited for minutes sees no difference.
+const LONGEST_COUNTER_PERIOD: Duration = Duration::from_secs(10);
 /// More stages than this are an engine gone wild; further ones are folded into the last.
 const MOST_STAGES: usize = 50;
 const LONGEST_TEXT_BYTES: usize = 500;
@@ -151,8 +155,14 @@ impl Tracked {
             _ if !self.dirty => None,
             _ if self.urgent => Some(At::from_millis(i64::MIN)),
             None => Some(At::from_millis(i64::MIN)),
-            Some(at) => Some(at.plus(COUNTER_PERIOD)),
+            Some(at) => Some(at.plus(self.period(at))),
         }
+    }
+
+    /// How long what was written at `at` stands: half as long as the stage had run by then.
+    fn period(&self, at: At) -> Duration {
+        let run = self.stage.started_at.map_or(Duration::ZERO, |started| at.since(started));
+        (run / 2).clamp(COUNTER_PERIOD, LONGEST_COUNTER_PERIOD)
     }
 
     fn sample(&mut self, done: u64, now: At) {
@@ -226,6 +236,20 @@ mod tests {
             stages.iter().map(|s| s.status).collect::<Vec<_>>(),
             [StageStatus::Completed, StageStatus::Running]
         );
+    }
+
+    #[test]
+    fn the_longer_a_stage_runs_the_rarer_its_counters_are_written() {
+        let mut tracker = tracker();
+        tracker.apply(Report::enter("Run", Some(10_000), ""), at(0));
+        let mut written = Vec::new();
+        for tenth in 0..600 {
+            tracker.apply(Report::progress(tenth), at(tenth as i64 * 100));
+            if !tracker.due(at(tenth as i64 * 100)).is_empty() {
+                written.push(tenth as f64 / 10.0);
+            }
+        }
+        assert_eq!(written, [0.0, 2.0, 4.0, 6.0, 9.0, 13.5, 20.3, 30.3, 40.3, 50.3]);
     }
 
     #[test]
