@@ -7,6 +7,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use crate::notices::{OnRebalance, SpotNotices};
 use crate::store::Address;
 
 /// What a worker may do and how much of it. From `stageline-worker.toml` in the working directory (or the
@@ -116,6 +117,10 @@ pub struct Config {
     /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
     /// Default: none.
     pub instance: Option<String>,
+    /// Whether notices of the machine's end are read from the metadata service of EC2. Default `auto`.
+    pub spot_notices: SpotNotices,
+    /// What a recommendation to rebalance changes. Default `yield`.
+    pub on_rebalance: OnRebalance,
 }
 
 /// What is put around processes.
@@ -209,6 +214,8 @@ impl Default for Config {
             webhook_url: None,
             webhook_secret_file: None,
             instance: None,
+            spot_notices: SpotNotices::default(),
+            on_rebalance: OnRebalance::default(),
         }
     }
 }
