@@ -69,6 +69,8 @@ pub struct Config {
     pub max_address_space_mb: Option<u64>,
     /// The largest file that a task may write, in MiB.
     pub max_file_size_mb: Option<u64>,
+    /// The most that a job folder may take of the disk, in MiB; 0 is no limit. Default 0.
+    pub job_quota_mb: u64,
     /// The most files that each process may have open.
     pub max_open_files: Option<u32>,
     /// The most processes and threads that the worker's user may have while a task starts one.
@@ -192,6 +194,7 @@ impl Default for Config {
             max_memory_mb: None,
             max_address_space_mb: None,
             max_file_size_mb: None,
+            job_quota_mb: 0,
             max_open_files: None,
             max_processes: None,
             sandbox: SandboxKind::default(),

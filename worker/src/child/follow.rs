@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::disk::DiskWatch;
 use super::memory;
 use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
@@ -50,6 +51,8 @@ pub(super) enum End {
     Diverged(Failure),
     /// It was stopped because it used more memory than it may.
     OutOfMemory(Failure),
+    /// It was stopped because its folder took more of the disk than it may; or that was found at its end.
+    OverQuota(Failure),
     /// It was stopped because the task is not this worker's any more.
     Abandoned(&'static str),
     /// The system does not tell of it.
@@ -63,7 +66,12 @@ impl End {
         match self {
             End::Exited(status) => !status.success(),
             End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted => true,
-            End::Fenced | End::Cancelled | End::Diverged(_) | End::Abandoned(_) | End::Lost(_) => false,
+            End::Fenced
+            | End::Cancelled
+            | End::Diverged(_)
+            | End::OverQuota(_)
+            | End::Abandoned(_)
+            | End::Lost(_) => false,
         }
     }
 }
@@ -77,6 +85,8 @@ pub(super) struct Followed<'a> {
     pub limits: TimeLimits,
     /// What its processes may use of memory together, in MiB.
     pub memory_mb: Option<u64>,
+    /// Watches what the job folder takes of the disk.
+    pub disk: &'a mut DiskWatch,
     /// Counts the time of all steps.
     pub watch: &'a mut Stopwatch,
     pub soft_stop: &'a SoftStop,
@@ -142,6 +152,7 @@ impl Followed<'_> {
                 () = self.context.stop.cancelled() => return End::Interrupted,
                 failure = becomes_some(&mut self.diverged) => return End::Diverged(failure),
                 failure = memory::exceeded(&self.tree, self.memory_mb) => return End::OutOfMemory(failure),
+                failure = self.disk.exceeded() => return End::OverQuota(failure),
                 () = orders.changed() => {}
                 () = say(self.context, self.task, *paused), if unsaid => unsaid = false,
             }

@@ -3,6 +3,7 @@
 
 mod capture;
 mod confine;
+mod disk;
 mod environment;
 mod folder;
 mod follow;

@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::capture::Capture;
 use super::confine::Confinement;
+use super::disk::DiskWatch;
 use super::environment::{RESUME, devices, scrubbed};
 use super::folder::JobFolder;
 use super::follow::{End, Followed};
@@ -62,6 +63,7 @@ struct Steps<'a> {
     soft_stop: SoftStop,
     limits: TimeLimits,
     confinement: Confinement,
+    disk: DiskWatch,
     watch: Stopwatch,
     output: Arc<Mutex<Output>>,
 }
@@ -131,6 +133,11 @@ pub(crate) async fn run(
         soft_stop: plan.soft_stop,
         limits: TimeLimits::of(task),
         confinement,
+        disk: DiskWatch::new(
+            job_dir,
+            Limits::of(task, &context.config).disk_mb,
+            context.config.log_limit_bytes,
+        ),
         watch: Stopwatch::started(Instant::now()),
         output: Arc::new(Mutex::new(output)),
     };
@@ -195,7 +202,7 @@ impl Steps<'_> {
                 Failure::fatal(Code::SpawnFailed, message)
             })?;
             if index == last {
-                return Ok(end);
+                return Ok(self.within_quota(end).await);
             }
             match end {
                 End::Exited(status) if status.success() => {}
@@ -204,6 +211,16 @@ impl Steps<'_> {
             }
         }
         Err(Failure::of_the_worker("the engine's plan has no process"))
+    }
+
+    /// A success, unless too much was left at the last.
+    async fn within_quota(&mut self, end: End) -> End {
+        match end {
+            End::Exited(status) if status.success() => {
+                self.disk.last_look().await.map_or(End::Exited(status), End::OverQuota)
+            }
+            end => end,
+        }
     }
 
     /// The process of a step, without its streams.
@@ -270,6 +287,7 @@ impl Steps<'_> {
             task: self.task,
             limits: self.limits,
             memory_mb: self.confinement.limits.memory_mb,
+            disk: &mut self.disk,
             watch: &mut self.watch,
             soft_stop: &self.soft_stop,
             job_dir: self.folder.path(),
@@ -310,7 +328,9 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
         (End::Interrupted | End::Fenced, _) => Outcome::Interrupted,
         (End::Cancelled, _) => Outcome::Cancelled,
-        (End::Diverged(failure) | End::OutOfMemory(failure), _) => Outcome::Failed(failure),
+        (End::Diverged(failure) | End::OutOfMemory(failure) | End::OverQuota(failure), _) => {
+            Outcome::Failed(failure)
+        }
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }
