@@ -130,11 +130,11 @@ impl Worker {
                 self.config.work_dir.display()
             ),
         })?;
-        settle_former_selves(&self.config.work_dir, &self.aws, &self.id, &self.clock).await;
+        settle_former_selves(&self.config, &self.aws, &self.id, &self.clock).await;
         let (acknowledger, acknowledging) = Acknowledger::start(self.aws.queues.clone());
         let (reviews, asked) = ReviewRequests::new();
         let (running, received) = (Arc::new(Running::default()), Arc::new(Received::default()));
-        let engines = Engines::builtin();
+        let engines = Engines::of(&self.id);
         let notices = Arc::new(Notices::new(&self.config));
         let (alive, last_alive) = watch::channel(Instant::now());
         let mut keeper = LeaseKeeper {

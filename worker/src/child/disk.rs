@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const PAUSES: u32 = 20;
 /// How long the look at what a task has left is waited for.
 const LAST_LOOK: Duration = Duration::from_secs(10);
-/// More names than any job has; counting them takes some ten seconds.
+/// More names than any job has; counting them takes some fifteen seconds.
 const MOST_NAMES: u64 = 5_000_000;
 /// Folders in folders. Each that is being looked into takes two file descriptors.
 const DEEPEST: usize = 64;

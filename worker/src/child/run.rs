@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::aside::{self, Pauser};
 use super::capture::Capture;
 use super::confine::Confinement;
 use super::disk::DiskWatch;
@@ -31,7 +32,7 @@ use super::tree::Tree;
 use crate::attempt::Abandoned;
 use crate::context::Context;
 use crate::control::{Order, Orders};
-use crate::engines::{ChildPlan, Exit, Reader, SoftStop, Step, Stream};
+use crate::engines::{ChildPlan, Exit, Pausing, Reader, SoftStop, Step, Stream};
 use crate::progress::{Reporter, Sink};
 use crate::store::{self, Saver};
 
@@ -61,6 +62,7 @@ struct Steps<'a> {
     env: Vec<(String, String)>,
     marker: String,
     soft_stop: SoftStop,
+    pausing: Option<Pausing>,
     limits: TimeLimits,
     confinement: Confinement,
     disk: DiskWatch,
@@ -131,6 +133,7 @@ pub(crate) async fn run(
         folder: &folder,
         marker,
         soft_stop: plan.soft_stop,
+        pausing: plan.pausing,
         limits: TimeLimits::of(task),
         confinement,
         disk: DiskWatch::new(
@@ -225,43 +228,13 @@ impl Steps<'_> {
 
     /// The process of a step, without its streams.
     fn command(&self, step: &Step) -> Command {
-        let mut command = Command::new(&step.program);
-        command
-            .args(&step.args)
-            .env_clear()
-            .envs(self.env.iter().cloned())
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true);
-        command
+        aside::command(step, &self.env, self.folder.path())
     }
 
     /// Runs what has to follow the processes. It cannot be stopped, so it may not take long.
     async fn clean_up(&self, step: &Step) {
-        let mut command = self.command(step);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let (mut child, leader) = match self.context.custody.spawn(&mut command) {
-            Ok(spawned) => spawned,
-            Err(error) => {
-                warn!(%error, program = %step.program.display(), "what follows the attempt was not started");
-                return;
-            }
-        };
-        let tree = Tree::of(&self.context.custody, leader, &self.marker);
-        match tokio::time::timeout(AFTERWARDS, child.wait()).await {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(ended) => warn!(?ended, "what follows the attempt did not succeed"),
-            Err(_elapsed) => {
-                warn!(limit = ?AFTERWARDS, "what follows the attempt takes too long, ended");
-                if let Err(error) = child.start_kill() {
-                    warn!(%error, "it cannot be ended");
-                }
-                // A process in the kernel's hands may not even die: do not wait for ever.
-                let _reaped_later = tokio::time::timeout(LAST_BYTES, child.wait()).await;
-            }
-        }
-        tree.end().await;
+        let what = "what follows the attempt";
+        aside::run(self.context, self.command(step), &self.marker, what, AFTERWARDS).await;
     }
 
     /// Runs one process to its end and the last byte of its output.
@@ -290,6 +263,12 @@ impl Steps<'_> {
             disk: &mut self.disk,
             watch: &mut self.watch,
             soft_stop: &self.soft_stop,
+            pauser: self.pausing.as_ref().map(|pausing| Pauser {
+                pausing,
+                context: self.context,
+                env: &self.env,
+                folder: self.folder.path(),
+            }),
             job_dir: self.folder.path(),
             diverged,
         };
