@@ -95,6 +95,7 @@ fn heartbeat(worker: &str) -> Heartbeat {
         instance: None,
         received_until: Default::default(),
         broken: Default::default(),
+        notice: None,
     }
 }
 

@@ -109,6 +109,8 @@ codes! {
     SoftTimedOut = "SOFT_TIMED_OUT",
     /// The process needed more memory than it was allowed.
     OutOfMemory = "OUT_OF_MEMORY",
+    /// The task's job folder took more of the disk than it may.
+    DiskQuotaExceeded = "DISK_QUOTA_EXCEEDED",
     /// The worker was stopped while the task ran.
     Interrupted = "INTERRUPTED",
     /// The worker that ran the task was not heard of any more.

@@ -311,6 +311,10 @@ async fn an_instance_that_stops_gives_back_its_tasks_at_once_and_a_warned_one_dr
     assert_eq!((report.signals, report.rescued, report.errors), (1, 0, 0));
     let beat = Heartbeat { instance: Some("i-here".to_owned()), ..heartbeat(&here, bench.at(1)) };
     assert_eq!(bench.beat(&beat).await?, [Signal::Drain]);
+    let at_risk = InstanceEvent::AtRisk { instance: "i-here".to_owned() };
+    assert_eq!(bench.sweeper().instance_event(at_risk).await.signals, 1);
+    let told = bench.beat(&beat).await?;
+    assert!(told.contains(&Signal::Rebalance) && told.len() == 2, "{told:?}");
 
     let stopped = InstanceEvent::Stopped { instance: "i-here".to_owned() };
     let report = bench.sweeper().instance_event(stopped.clone()).await;

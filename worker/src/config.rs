@@ -7,6 +7,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use crate::notices::{OnRebalance, SpotNotices};
 use crate::store::Address;
 
 /// What a worker may do and how much of it. From `stageline-worker.toml` in the working directory (or the
@@ -68,6 +69,8 @@ pub struct Config {
     pub max_address_space_mb: Option<u64>,
     /// The largest file that a task may write, in MiB.
     pub max_file_size_mb: Option<u64>,
+    /// The most that a job folder may take of the disk, in MiB; 0 is no limit. Default 0.
+    pub job_quota_mb: u64,
     /// The most files that each process may have open.
     pub max_open_files: Option<u32>,
     /// The most processes and threads that the worker's user may have while a task starts one.
@@ -116,6 +119,10 @@ pub struct Config {
     /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
     /// Default: none.
     pub instance: Option<String>,
+    /// Whether notices of the machine's end are read from the metadata service of EC2. Default `auto`.
+    pub spot_notices: SpotNotices,
+    /// What a recommendation to rebalance changes. Default `yield`.
+    pub on_rebalance: OnRebalance,
 }
 
 /// What is put around processes.
@@ -192,6 +199,7 @@ impl Default for Config {
             max_memory_mb: None,
             max_address_space_mb: None,
             max_file_size_mb: None,
+            job_quota_mb: 0,
             max_open_files: None,
             max_processes: None,
             sandbox: SandboxKind::default(),
@@ -214,6 +222,8 @@ impl Default for Config {
             webhook_url: None,
             webhook_secret_file: None,
             instance: None,
+            spot_notices: SpotNotices::default(),
+            on_rebalance: OnRebalance::default(),
         }
     }
 }

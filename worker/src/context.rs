@@ -15,6 +15,7 @@ use crate::fleet::Fleet;
 use crate::gpus::Gpus;
 use crate::guard::Breakers;
 use crate::hooks::Hooks;
+use crate::notices::Notices;
 use crate::received::Received;
 use crate::review::ReviewRequests;
 use crate::running::Running;
@@ -36,6 +37,7 @@ pub(crate) struct Context {
     /// What processes are confined with.
     pub confiner: Confiner,
     pub gpus: Arc<Gpus>,
+    pub notices: Arc<Notices>,
     pub running: Arc<Running>,
     pub received: Arc<Received>,
     pub lease: Lease,

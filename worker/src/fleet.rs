@@ -18,6 +18,18 @@ pub(crate) struct Fleet(Mutex<Option<(Instant, Vec<Heartbeat>)>>);
 
 /// Whether a worker other than this one serves its pool, has `engine`, and does not say that it is broken.
 pub(crate) async fn another_may_run(context: &Context, engine: &str) -> bool {
+    let pool = context.config.pool.as_str();
+    any_other(context, |beat| may_run(beat, &context.id, pool, engine)).await
+}
+
+/// Whether another worker of the pool runs all that this one runs, and was told nothing of its machine's end.
+pub(crate) async fn another_may_take_over(context: &Context) -> bool {
+    let engines: Vec<_> = context.engines.names().filter(|name| context.config.runs(name)).collect();
+    let pool = context.config.pool.as_str();
+    any_other(context, |beat| may_take_over(beat, &context.id, pool, &engines)).await
+}
+
+async fn any_other(context: &Context, is_one: impl Fn(&Heartbeat) -> bool) -> bool {
     let mut known = context.fleet.0.lock().await;
     // A worker that hands one task after the other back does not read all heartbeats each time.
     if known.as_ref().is_none_or(|(read, _)| read.elapsed() > context.lease.busy()) {
@@ -26,8 +38,7 @@ pub(crate) async fn another_may_run(context: &Context, engine: &str) -> bool {
             Err(error) => warn!(%error, "the other workers' heartbeats cannot be read"),
         }
     }
-    let pool = context.config.pool.as_str();
-    known.iter().flat_map(|(_, beats)| beats).any(|beat| may_run(beat, &context.id, pool, engine))
+    known.iter().flat_map(|(_, beats)| beats).any(is_one)
 }
 
 fn alive(context: &Context, items: BTreeMap<WorkerId, WorkerItem>) -> Vec<Heartbeat> {
@@ -46,9 +57,14 @@ fn may_run(beat: &Heartbeat, me: &WorkerId, pool: &str, engine: &str) -> bool {
         && !beat.broken.contains_key(engine)
 }
 
+fn may_take_over(beat: &Heartbeat, me: &WorkerId, pool: &str, engines: &[&str]) -> bool {
+    beat.notice.is_none() && engines.iter().all(|engine| may_run(beat, me, pool, engine))
+}
+
 #[cfg(test)]
 mod tests {
     use stageline::At;
+    use stageline::aws::Notice;
 
     use super::*;
 
@@ -67,6 +83,7 @@ mod tests {
             instance: None,
             received_until: BTreeMap::new(),
             broken: BTreeMap::from([("vasp".to_owned(), At::from_millis(0))]),
+            notice: None,
         };
         let may = |change: fn(&mut Heartbeat)| {
             let mut beat = other.clone();
@@ -82,5 +99,11 @@ mod tests {
         assert!(!may(|beat| {
             beat.broken.insert("lammps".to_owned(), At::from_millis(9));
         }));
+
+        let takes_over = |beat: &Heartbeat, engines: &[&str]| may_take_over(beat, &me, "default", engines);
+        assert!(takes_over(&other, &["lammps"]));
+        assert!(!takes_over(&other, &["lammps", "python"]), "it has not got all of them");
+        let notice = Some(Notice { what: "rebalance".to_owned(), at: None });
+        assert!(!takes_over(&Heartbeat { notice, ..other.clone() }, &["lammps"]), "it is no better off");
     }
 }

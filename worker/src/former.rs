@@ -12,7 +12,9 @@ use stageline::aws::{Aws, AwsError};
 use stageline::task::WorkerId;
 use tracing::{info, warn};
 
+use crate::Config;
 use crate::child::end_children_of;
+use crate::engines::remove_containers_of;
 use crate::rescue::rescue;
 
 /// The folder of these files below the worker's own.
@@ -49,10 +51,11 @@ impl LifeLock {
 
 /// Ends what dead workers left on this host, and takes their tasks from them; `me` is who does it. What
 /// cannot be done now is left to whoever comes next, and to the sweeper.
-pub(crate) async fn settle_former_selves(work_dir: &Path, aws: &Aws, me: &WorkerId, clock: &Clock) {
-    for (former, dead) in dead_workers(&work_dir.join(FOLDER)) {
+pub(crate) async fn settle_former_selves(config: &Config, aws: &Aws, me: &WorkerId, clock: &Clock) {
+    for (former, dead) in dead_workers(&config.work_dir.join(FOLDER)) {
         info!(worker.id = %former, "a former self died on this host");
         end_children_of(&former).await;
+        remove_containers_of(&former, config).await;
         match rescue_all(aws, &former, me, clock).await {
             Ok(()) => dead.give_up(),
             Err(error) => warn!(%error, worker.id = %former, "a former self's tasks are not rescued yet"),

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::acknowledge::Acknowledger;
 use crate::guard::Breakers;
+use crate::notices::Notices;
 use crate::received::Received;
 use crate::registry::Registry;
 use crate::review::Reviewer;
@@ -44,6 +45,7 @@ pub(crate) struct LeaseKeeper {
     pub running: Arc<Running>,
     pub received: Arc<Received>,
     pub breakers: Arc<Breakers>,
+    pub notices: Arc<Notices>,
     pub reviewer: Reviewer,
     /// Tasks that attempts want looked at.
     pub asked: mpsc::Receiver<TaskId>,
@@ -108,6 +110,7 @@ impl LeaseKeeper {
         self.beat.draining = self.drain.is_cancelled();
         self.beat.received_until = self.received.until();
         self.beat.broken = self.breakers.broken();
+        self.beat.notice = self.notices.notice();
         Instant::now()
     }
 
@@ -147,7 +150,7 @@ impl LeaseKeeper {
     async fn obey(&mut self, signals: Vec<Signal>) {
         let named = signals.iter().filter_map(|signal| match signal {
             Signal::Look { id, .. } => Some(id.clone()),
-            Signal::Drain => None,
+            Signal::Drain | Signal::Rebalance => None,
         });
         let named: Vec<_> = named.collect();
         // A look that failed is not handled: the next beat brings its signal again.
@@ -158,6 +161,11 @@ impl LeaseKeeper {
                     info!("told to take no more tasks");
                     self.drain.cancel();
                     self.handled.push(Signal::Drain);
+                }
+                Signal::Rebalance => {
+                    info!("told that its machine is at risk");
+                    self.notices.recommended();
+                    self.handled.push(Signal::Rebalance);
                 }
                 look @ Signal::Look { .. } if looked => self.handled.push(look),
                 Signal::Look { .. } => {}

@@ -57,6 +57,7 @@ impl Poller {
     /// Polls until `drain`.
     pub async fn run(self, drain: CancellationToken) {
         let mut fenced = self.context.running.fenced();
+        let mut noticed = self.context.notices.subscribe();
         let mut lanes = [LaneState { open: false, hot: false, failures: 0 }; Lane::ALL.len()];
         let mut held: Vec<OwnedSemaphorePermit> = Vec::new();
         let mut polls: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
@@ -66,8 +67,8 @@ impl Poller {
             {
                 held.push(slot);
             }
-            // Nothing new for a worker that cannot say that it lives.
-            let may_take = !*fenced.borrow_and_update();
+            // Nothing new for a worker that cannot say that it lives, or leaves it to others.
+            let may_take = !*fenced.borrow_and_update() && !noticed.borrow_and_update().yields;
             if may_take && !held.is_empty() {
                 for (index, lane) in Lane::ALL.into_iter().enumerate() {
                     let outranked = lanes[..index].iter().any(|higher| higher.hot);
@@ -80,6 +81,7 @@ impl Poller {
             tokio::select! {
                 () = drain.cancelled() => break,
                 Ok(()) = fenced.changed() => {}
+                Ok(()) = noticed.changed() => {}
                 slot = Arc::clone(&self.slots).acquire_owned(), if held.is_empty() => held.extend(slot),
                 Some(answer) = polls.next() => {
                     let state = &mut lanes[Lane::ALL.iter().position(|l| *l == answer.lane).unwrap_or_default()];
@@ -134,7 +136,7 @@ impl Poller {
         };
         state.failures = 0;
         state.hot = messages.len() >= answer.asked;
-        if *self.context.running.fenced().borrow() {
+        if *self.context.running.fenced().borrow() || self.context.notices.yields() {
             return self.hand_back(answer.lane, messages).await;
         }
         let mut too_many = Vec::new();

@@ -26,6 +26,7 @@ use crate::gpus::Gpus;
 use crate::guard::Breakers;
 use crate::heartbeat::LeaseKeeper;
 use crate::hooks::{Hooks, Webhook};
+use crate::notices::{Notices, keep_watching};
 use crate::old_jobs::keep_removing;
 use crate::poller::Poller;
 use crate::received::Received;
@@ -112,7 +113,7 @@ impl Worker {
         &self.id
     }
 
-    /// Serves until `drain`; then running tasks have the drain grace (or until `stop`) to finish, what is
+    /// Serves until `drain`, or until its machine is told that it ends; then running tasks have the drain grace (or until `stop`) to finish, what is
     /// left is stopped and handed back as interrupted, and the lease is given up.
     ///
     /// # Errors
@@ -130,11 +131,12 @@ impl Worker {
                 self.config.work_dir.display()
             ),
         })?;
-        settle_former_selves(&self.config.work_dir, &self.aws, &self.id, &self.clock).await;
+        settle_former_selves(&self.config, &self.aws, &self.id, &self.clock).await;
         let (acknowledger, acknowledging) = Acknowledger::start(self.aws.queues.clone());
         let (reviews, asked) = ReviewRequests::new();
         let (running, received) = (Arc::new(Running::default()), Arc::new(Received::default()));
-        let engines = Engines::builtin();
+        let engines = Engines::of(&self.id);
+        let notices = Arc::new(Notices::new(&self.config));
         let (alive, last_alive) = watch::channel(Instant::now());
         let mut keeper = LeaseKeeper {
             workers: self.aws.workers.clone(),
@@ -143,6 +145,7 @@ impl Worker {
             running: Arc::clone(&running),
             received: Arc::clone(&received),
             breakers: Arc::clone(&breakers),
+            notices: Arc::clone(&notices),
             reviewer: Reviewer {
                 worker: self.id.clone(),
                 tasks: self.aws.tasks.clone(),
@@ -180,6 +183,7 @@ impl Worker {
             custody: Arc::new(self.custody),
             confiner: self.confiner,
             gpus,
+            notices,
             running,
             received,
             lease: self.lease,
@@ -188,6 +192,8 @@ impl Worker {
             stop: stop.clone(),
         });
         let removing = tokio::spawn(keep_removing(Arc::clone(&context), given_up.clone()));
+        let watching = tokio::spawn(keep_watching(Arc::clone(&context), drain.clone(), given_up.clone()));
+        context.notices.first_look().await;
         let attempts = TaskTracker::new();
         Poller {
             context: Arc::clone(&context),
@@ -204,14 +210,14 @@ impl Worker {
         tokio::select! {
             () = attempts.wait() => {}
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(grace) => stop.cancel(),
+            () = context.notices.grace_is_over(grace) => stop.cancel(),
         }
         attempts.wait().await;
         told.cancel();
         drop(acknowledger);
         given_up.cancel();
         // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
-        let _joined = tokio::join!(leasing, acknowledging, fencing, removing);
+        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching);
         life.give_up();
         if let Some(mut telling) = telling
             && tokio::time::timeout(LAST_CALLS, &mut telling).await.is_err()
@@ -236,6 +242,7 @@ impl Worker {
             instance: self.config.instance.clone(),
             received_until: BTreeMap::new(),
             broken: BTreeMap::new(),
+            notice: None,
         }
     }
 }

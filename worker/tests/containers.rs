@@ -2,8 +2,10 @@
 //! does.
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
+mod support;
+
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,16 +20,36 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// `run` makes the file `up/NAME`, does what `run.sh` says, and leaves the file; `rm` takes it away.
+/// `run` makes the file `up/NAME`, does what `run.sh` says, and leaves the file; `rm` takes it away, by its name or
+/// by the id that `ps` has said. `pause` makes the file `paused`, unless there is one that `refuses`.
 const DOCKER: &str = r#"#!/bin/sh
 here=$(dirname "$0")
+id() { echo "${1##*/}" | sha256sum | cut -c 1-64; }
 printf '[%s]' "$@" >> "$here/argv"; echo >> "$here/argv"
 case $1 in
-run) touch "$here/up/$4"; . "$here/run.sh" ;;
+run) echo "$*" > "$here/up/$4"; . "$here/run.sh" ;;
 rm) test "$HOME" != "$PWD" || exit 9
-    for name; do :; done; rm "$here/up/$name"; . "$here/rm.sh" ;;
+    for name; do :; done
+    for file in "$here"/up/*; do
+        case $name in "$(id "$file")"|"${file##*/}") rm "$file" ;; esac
+    done
+    . "$here/rm.sh" ;;
+pause) test ! -e "$here/refuses" && touch "$here/paused" ;;
+unpause) rm "$here/paused" ;;
+ps) for file in "$here"/up/*; do grep -q -- "--label ${6#label=} " "$file" && id "$file"; done; true ;;
 esac
 "#;
+
+/// Puts it into `folder`.
+fn docker(folder: &Path, run: &str, rm: &str) -> PathBuf {
+    let docker = folder.join("docker");
+    std::fs::write(&docker, DOCKER).unwrap();
+    std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(folder.join("run.sh"), run).unwrap();
+    std::fs::write(folder.join("rm.sh"), rm).unwrap();
+    std::fs::create_dir(folder.join("up")).unwrap();
+    docker
+}
 
 struct Bench {
     system: System,
@@ -40,13 +62,7 @@ impl Bench {
     /// A worker whose docker does `run` and afterwards `rm`, in the words of a shell.
     async fn start(run: &str, rm: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let docker = folder.path().join("docker");
-        std::fs::write(&docker, DOCKER).unwrap();
-        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::write(folder.path().join("run.sh"), run).unwrap();
-        std::fs::write(folder.path().join("rm.sh"), rm).unwrap();
-        std::fs::create_dir(folder.path().join("up")).unwrap();
-
+        let docker = docker(folder.path(), run, rm);
         let local = LocalOptions { data_dir: None, port: 0, prefix: "containers".to_owned() };
         let targets = vec!["default/*".parse().unwrap()];
         let lease = Lease::of(Duration::from_secs(2));
@@ -57,7 +73,7 @@ impl Bench {
             inputs_dir: folder.path().join("up"),
             allowed_images: vec!["solver".to_owned()],
             container_program: Some(docker.to_string_lossy().into_owned()),
-            term_grace_seconds: 1,
+            term_grace_seconds: 5,
             drain_grace_seconds: 1,
             ..Config::default()
         };
@@ -191,5 +207,70 @@ async fn what_a_container_leaves_in_the_job_folder_does_not_lead_the_worker_out_
     assert_eq!(task.status_reason.unwrap().message, "the container ended with exit code 3: err");
     assert_eq!(task.stdout.as_deref(), Some("out\n"));
     assert!(!bench.folder.path().join("secret").exists());
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_paused_by_docker_and_the_record_says_so_only_then() {
+    let ends_well =
+        "trap 'while test -e \"$here/paused\"; do sleep 0.05; done; touch \"$here/well\"; exit' TERM";
+    let bench = Bench::start(&format!("{ends_well}; {FOR_EVER}"), "").await;
+    let id = bench.submit(json!({})).await;
+    bench.is_up().await;
+    let tasks = &bench.system.aws().tasks;
+    let ask = async |request| tasks.ask(&id, request, Clock::system().now()).await.unwrap();
+    let (paused, refuses) = (bench.folder.path().join("paused"), bench.folder.path().join("refuses"));
+    std::fs::write(&refuses, "").unwrap();
+    let _applied = ask(Request::Pause).await;
+    let tried = async {
+        while !bench.argv().contains("[pause]") {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, tried).await.unwrap();
+    assert_eq!(tasks.get(&id).await.unwrap().unwrap().status, Status::Running, "docker has refused");
+    std::fs::remove_file(&refuses).unwrap();
+    bench.until(&id, |task| task.status == Status::Paused).await;
+    assert!(paused.exists());
+    let _applied = ask(Request::Resume).await;
+    bench.until(&id, |task| task.status == Status::Running).await;
+    assert!(!paused.exists());
+
+    // One that is paused goes on to end by itself.
+    let _applied = ask(Request::Pause).await;
+    bench.until(&id, |task| task.status == Status::Paused).await;
+    let _applied = ask(Request::Cancel).await;
+    assert_eq!(bench.ended(&id).await.status, Status::Cancelled);
+    assert!(bench.up().is_empty() && !paused.exists() && bench.folder.path().join("well").exists());
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_held_to_the_quota_of_its_job_folder() {
+    let bench = Bench::start(&format!("head -c 9000000 /dev/zero > big; {FOR_EVER}"), "").await;
+    let task = bench.ended(&bench.submit(json!({"resources": {"diskMb": 4}})).await).await;
+    assert_eq!(task.status_reason.unwrap().code, "DISK_QUOTA_EXCEEDED");
+    assert!(bench.up().is_empty());
+    bench.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_a_killed_worker_are_removed_by_the_next_one_and_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let docker = docker(folder.path(), FOR_EVER, "");
+    let program = docker.to_str().unwrap();
+    let settings = [("CONTAINER_PROGRAM", program), ("SLOTS", "1")];
+    let mut bench = support::Bench::start(&settings).await;
+    let id = bench.submit(json!({"engine": "container", "params": {"image": "solver:1"}})).await;
+    let up = || std::fs::read_dir(folder.path().join("up")).unwrap().map(|file| file.unwrap().path());
+    let another = folder.path().join("up/another");
+    std::fs::write(&another, "run --label stageline.worker=somebody:1:else --pull").unwrap();
+    let task = bench.until(&id, |_| up().count() == 2).await;
+    let left = up().find(|file| *file != another).unwrap();
+    assert_eq!(task.attempt.0, 1);
+    bench.kill_and_start_anew(&settings).await;
+    // Its first heartbeat comes after that.
+    assert!(!left.exists() && another.exists());
+    bench.until(&id, |task| task.attempt.0 == 2 && task.status == Status::Running).await;
     bench.system.shutdown().await;
 }

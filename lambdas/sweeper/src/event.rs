@@ -15,6 +15,11 @@ pub enum InstanceEvent {
         /// The instance.
         instance: String,
     },
+    /// It is likelier to be interrupted than others; it may also go on for days.
+    AtRisk {
+        /// The instance.
+        instance: String,
+    },
 }
 
 /// What the Lambda is to do.
@@ -48,8 +53,9 @@ impl SweepEvent {
                 Some("stopped" | "terminated") => stopped(detail("instance-id")),
                 _ => Self::Ignored("the instance does not stop"),
             },
-            "EC2 Spot Instance Interruption Warning" | "EC2 Instance Rebalance Recommendation" => {
-                warned(detail("instance-id"))
+            "EC2 Spot Instance Interruption Warning" => warned(detail("instance-id")),
+            "EC2 Instance Rebalance Recommendation" => {
+                of(detail("instance-id"), |instance| InstanceEvent::AtRisk { instance })
             }
             "ECS Task State Change" => match (detail("lastStatus"), detail("desiredStatus")) {
                 (Some("STOPPED"), _) => stopped(detail("taskArn")),
@@ -110,7 +116,7 @@ mod tests {
             (event(spot, json!({"instance-id": "i-2", "instance-action": "terminate"})), Some(warned("i-2"))),
             (
                 event("EC2 Instance Rebalance Recommendation", json!({"instance-id": "i-2"})),
-                Some(warned("i-2")),
+                Some(SweepEvent::Instance(InstanceEvent::AtRisk { instance: "i-2".to_owned() })),
             ),
             (ecs("STOPPED", "STOPPED"), Some(stopped("arn:t"))),
             (ecs("RUNNING", "STOPPED"), Some(warned("arn:t"))),

@@ -78,7 +78,10 @@ impl Sweeper {
         };
         match event {
             InstanceEvent::Stopped { instance } => self.declare_dead(|item| on(item, &instance)).await,
-            InstanceEvent::Warned { instance } => self.drain(|item| on(item, &instance)).await,
+            InstanceEvent::Warned { instance } => self.tell(&Signal::Drain, |item| on(item, &instance)).await,
+            InstanceEvent::AtRisk { instance } => {
+                self.tell(&Signal::Rebalance, |item| on(item, &instance)).await
+            }
         }
     }
 
@@ -90,7 +93,7 @@ impl Sweeper {
         pass.report
     }
 
-    async fn drain(&self, is_warned: impl Fn(&WorkerItem) -> bool) -> Report {
+    async fn tell(&self, signal: &Signal, is_meant: impl Fn(&WorkerItem) -> bool) -> Report {
         let mut pass = self.pass(Limits::NONE);
         let items = match self.aws.workers.all().await {
             Ok(items) => items,
@@ -100,15 +103,15 @@ impl Sweeper {
             }
         };
         pass.report.workers_alive = items.len();
-        for item in items.values().filter(|item| is_warned(item)) {
-            match self.aws.workers.signal(&item.worker, &Signal::Drain).await {
+        for item in items.values().filter(|item| is_meant(item)) {
+            match self.aws.workers.signal(&item.worker, signal).await {
                 Ok(Write::Applied | Write::AlreadyApplied) => {
-                    info!(worker.id = %item.worker, "told to drain");
+                    info!(worker.id = %item.worker, ?signal, "told");
                     pass.report.signals += 1;
                 }
                 // It has gone by itself.
                 Ok(Write::NotFound | Write::Fenced) => {}
-                Err(error) => pass.failed("a worker was not told to drain", &error),
+                Err(error) => pass.failed("a worker was not told of its machine's end", &error),
             }
         }
         pass.report

@@ -48,10 +48,25 @@ pub struct Heartbeat {
     /// tries one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, At>,
+    /// What its machine was told of its own end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// For each lane when the latest message was sent that it received: what is still missing of older ones
     /// is gone.
     #[serde(default)]
     pub received_until: BTreeMap<Lane, At>,
+}
+
+/// What a machine was told of its own end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// `spot-terminate`, `spot-stop`, `spot-hibernate`, `autoscaling-terminated` or `rebalance`; a later version
+    /// may know more.
+    pub what: String,
+    /// When it ends; of `rebalance`, when that was recommended. None where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
 }
 
 /// A worker's item as it lies in the table. An older or a newer version may have written it.

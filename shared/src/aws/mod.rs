@@ -11,7 +11,7 @@ mod sweep;
 mod tasks;
 
 pub use client::{Aws, sdk_config};
-pub use control::{Beaten, Heartbeat, RegistryPage, WorkerItem, WorkersTable};
+pub use control::{Beaten, Heartbeat, Notice, RegistryPage, WorkerItem, WorkersTable};
 pub use deployment::{Deployment, DeploymentError};
 pub use error::{AwsError, Retry};
 pub use expressions::Signal;

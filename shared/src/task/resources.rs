@@ -36,6 +36,9 @@ pub struct Resources {
     /// The largest file that it may write, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_size_mb: Option<u64>,
+    /// What its job folder may take of the disk, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_mb: Option<u64>,
     /// Files that each process may have open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u32>,
@@ -59,6 +62,7 @@ impl Resources {
         within("gpus", self.gpus, &GPUS)?;
         within("addressSpaceMb", self.address_space_mb, &MEBIBYTES)?;
         within("fileSizeMb", self.file_size_mb, &MEBIBYTES)?;
+        within("diskMb", self.disk_mb, &MEBIBYTES)?;
         within("openFiles", self.open_files, &OPEN_FILES)?;
         within("processes", self.processes, &PROCESSES)
     }
@@ -95,7 +99,9 @@ mod tests {
 
     #[test]
     fn numbers_that_make_no_sense_are_rejected_by_name() {
-        for name in ["slots", "cpus", "memoryMb", "addressSpaceMb", "fileSizeMb", "openFiles", "processes"] {
+        for name in
+            ["slots", "cpus", "memoryMb", "addressSpaceMb", "fileSizeMb", "diskMb", "openFiles", "processes"]
+        {
             for hostile in [json!(0), json!(-1), json!(1.5), json!(1e300), json!(u64::MAX), json!("4")] {
                 let message = rejected(json!({name: hostile}));
                 assert!(message.contains("resources"), "{name}: {hostile}: {message}");

@@ -125,5 +125,6 @@ pub fn heartbeat(worker: &WorkerId, at: At) -> Heartbeat {
         instance: None,
         received_until: BTreeMap::new(),
         broken: BTreeMap::new(),
+        notice: None,
     }
 }

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::aside::Pauser;
+use super::disk::DiskWatch;
 use super::memory;
 use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
@@ -50,6 +52,8 @@ pub(super) enum End {
     Diverged(Failure),
     /// It was stopped because it used more memory than it may.
     OutOfMemory(Failure),
+    /// It was stopped because its folder took more of the disk than it may; or that was found at its end.
+    OverQuota(Failure),
     /// It was stopped because the task is not this worker's any more.
     Abandoned(&'static str),
     /// The system does not tell of it.
@@ -63,7 +67,12 @@ impl End {
         match self {
             End::Exited(status) => !status.success(),
             End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted => true,
-            End::Fenced | End::Cancelled | End::Diverged(_) | End::Abandoned(_) | End::Lost(_) => false,
+            End::Fenced
+            | End::Cancelled
+            | End::Diverged(_)
+            | End::OverQuota(_)
+            | End::Abandoned(_)
+            | End::Lost(_) => false,
         }
     }
 }
@@ -77,9 +86,13 @@ pub(super) struct Followed<'a> {
     pub limits: TimeLimits,
     /// What its processes may use of memory together, in MiB.
     pub memory_mb: Option<u64>,
+    /// Watches what the job folder takes of the disk.
+    pub disk: &'a mut DiskWatch,
     /// Counts the time of all steps.
     pub watch: &'a mut Stopwatch,
     pub soft_stop: &'a SoftStop,
+    /// Who stops the processes where they are, when not a signal.
+    pub pauser: Option<Pauser<'a>>,
     pub job_dir: &'a Path,
     /// Becomes a failure when the engine should not go on.
     pub diverged: watch::Receiver<Option<Failure>>,
@@ -103,24 +116,25 @@ impl Followed<'_> {
         // Whether the record does not say yet that the task is paused, or goes on.
         let mut unsaid = false;
         loop {
-            match orders.latest() {
+            let order = orders.latest();
+            match order {
                 Order::Cancel => return End::Cancelled,
                 Order::Interrupt => return End::Fenced,
                 Order::Abandon(why) => return End::Abandoned(why),
-                Order::Pause if !*paused => {
+                Order::Pause if !*paused && self.hold(true).await => {
                     info!("paused");
-                    self.tree.signal(Signal::SIGSTOP);
                     self.watch.pause(Instant::now());
                     (*paused, unsaid) = (true, true);
                 }
-                Order::Go if *paused => {
+                Order::Go if *paused && self.hold(false).await => {
                     info!("goes on");
-                    self.tree.signal(Signal::SIGCONT);
                     self.watch.go_on(Instant::now());
                     (*paused, unsaid) = (false, true);
                 }
                 Order::Go | Order::Pause => {}
             }
+            // What could not be done is tried again.
+            let unheld = matches!((order, *paused), (Order::Pause, false) | (Order::Go, true));
             let limit = self.limits.next(soft_is_over);
             let left = self.watch.left(limit, Instant::now());
             tokio::select! {
@@ -142,10 +156,21 @@ impl Followed<'_> {
                 () = self.context.stop.cancelled() => return End::Interrupted,
                 failure = becomes_some(&mut self.diverged) => return End::Diverged(failure),
                 failure = memory::exceeded(&self.tree, self.memory_mb) => return End::OutOfMemory(failure),
+                failure = self.disk.exceeded() => return End::OverQuota(failure),
                 () = orders.changed() => {}
+                () = tokio::time::sleep(WRITE_PAUSE), if unheld => {}
                 () = say(self.context, self.task, *paused), if unsaid => unsaid = false,
             }
         }
+    }
+
+    /// Stops the processes where they are, or lets them go on; whether that is so now.
+    async fn hold(&self, still: bool) -> bool {
+        if let Some(pauser) = &self.pauser {
+            return pauser.hold(still).await;
+        }
+        self.tree.signal(if still { Signal::SIGSTOP } else { Signal::SIGCONT });
+        true
     }
 
     /// Asks the engine to save its state and end.
@@ -172,15 +197,23 @@ impl Followed<'_> {
     async fn stop(&mut self, paused: bool, grace: Duration) {
         info!(pid = self.child.id(), ?grace, "stopping");
         self.tree.signal(Signal::SIGTERM);
-        if paused {
-            // A stopped process does not hear of it before it goes on.
+        // A stopped process does not hear of it before it goes on.
+        if paused && self.pauser.is_none() {
             self.tree.signal(Signal::SIGCONT);
         }
+        let pauser = self.pauser.as_ref().filter(|_| paused);
+        let go_on = async {
+            if let Some(pauser) = pauser {
+                pauser.ask(false, grace).await;
+            }
+            std::future::pending::<()>().await;
+        };
         let mut fenced = self.context.running.fenced();
         let last_grace = self.context.lease.last_grace();
         let ended = tokio::select! {
             _reaped = self.child.wait() => true,
             () = tokio::time::sleep(grace) => false,
+            () = go_on => false,
             // The lease is being lost meanwhile: others take the task soon, whatever this was stopped for.
             () = async {
                 let _never_closed = fenced.wait_for(|fenced| *fenced).await.map(drop);

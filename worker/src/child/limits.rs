@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     pub address_space_mb: Option<u64>,
     /// Of each file, in MiB.
     pub file_size_mb: Option<u64>,
+    /// Of the job folder, in MiB.
+    pub disk_mb: Option<u64>,
     /// Of each process.
     pub open_files: Option<u32>,
     /// Of the user that the worker runs as.
@@ -42,6 +44,7 @@ impl Limits {
             memory_mb: less(asked.memory_mb, most.memory_mb),
             address_space_mb: less(asked.address_space_mb, most.address_space_mb),
             file_size_mb: less(asked.file_size_mb, most.file_size_mb),
+            disk_mb: less(asked.disk_mb, most.disk_mb),
             open_files: less(asked.open_files, most.open_files),
             processes: less(asked.processes, most.processes),
         }
@@ -53,6 +56,7 @@ impl Limits {
             memory_mb: config.max_memory_mb,
             address_space_mb: config.max_address_space_mb,
             file_size_mb: config.max_file_size_mb,
+            disk_mb: (config.job_quota_mb > 0).then_some(config.job_quota_mb),
             open_files: config.max_open_files,
             processes: config.max_processes,
         }

@@ -1,8 +1,10 @@
 //! Children: an engine's process in a folder, an environment and a process tree of its own. Nothing of it
 //! survives the task, whatever it does.
 
+mod aside;
 mod capture;
 mod confine;
+mod disk;
 mod environment;
 mod folder;
 mod follow;

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::aside::{self, Pauser};
 use super::capture::Capture;
 use super::confine::Confinement;
+use super::disk::DiskWatch;
 use super::environment::{RESUME, devices, scrubbed};
 use super::folder::JobFolder;
 use super::follow::{End, Followed};
@@ -30,7 +32,7 @@ use super::tree::Tree;
 use crate::attempt::Abandoned;
 use crate::context::Context;
 use crate::control::{Order, Orders};
-use crate::engines::{ChildPlan, Exit, Reader, SoftStop, Step, Stream};
+use crate::engines::{ChildPlan, Exit, Pausing, Reader, SoftStop, Step, Stream};
 use crate::progress::{Reporter, Sink};
 use crate::store::{self, Saver};
 
@@ -60,8 +62,10 @@ struct Steps<'a> {
     env: Vec<(String, String)>,
     marker: String,
     soft_stop: SoftStop,
+    pausing: Option<Pausing>,
     limits: TimeLimits,
     confinement: Confinement,
+    disk: DiskWatch,
     watch: Stopwatch,
     output: Arc<Mutex<Output>>,
 }
@@ -129,8 +133,14 @@ pub(crate) async fn run(
         folder: &folder,
         marker,
         soft_stop: plan.soft_stop,
+        pausing: plan.pausing,
         limits: TimeLimits::of(task),
         confinement,
+        disk: DiskWatch::new(
+            job_dir,
+            Limits::of(task, &context.config).disk_mb,
+            context.config.log_limit_bytes,
+        ),
         watch: Stopwatch::started(Instant::now()),
         output: Arc::new(Mutex::new(output)),
     };
@@ -195,7 +205,7 @@ impl Steps<'_> {
                 Failure::fatal(Code::SpawnFailed, message)
             })?;
             if index == last {
-                return Ok(end);
+                return Ok(self.within_quota(end).await);
             }
             match end {
                 End::Exited(status) if status.success() => {}
@@ -206,45 +216,25 @@ impl Steps<'_> {
         Err(Failure::of_the_worker("the engine's plan has no process"))
     }
 
+    /// A success, unless too much was left at the last.
+    async fn within_quota(&mut self, end: End) -> End {
+        match end {
+            End::Exited(status) if status.success() => {
+                self.disk.last_look().await.map_or(End::Exited(status), End::OverQuota)
+            }
+            end => end,
+        }
+    }
+
     /// The process of a step, without its streams.
     fn command(&self, step: &Step) -> Command {
-        let mut command = Command::new(&step.program);
-        command
-            .args(&step.args)
-            .env_clear()
-            .envs(self.env.iter().cloned())
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true);
-        command
+        aside::command(step, &self.env, self.folder.path())
     }
 
     /// Runs what has to follow the processes. It cannot be stopped, so it may not take long.
     async fn clean_up(&self, step: &Step) {
-        let mut command = self.command(step);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let (mut child, leader) = match self.context.custody.spawn(&mut command) {
-            Ok(spawned) => spawned,
-            Err(error) => {
-                warn!(%error, program = %step.program.display(), "what follows the attempt was not started");
-                return;
-            }
-        };
-        let tree = Tree::of(&self.context.custody, leader, &self.marker);
-        match tokio::time::timeout(AFTERWARDS, child.wait()).await {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(ended) => warn!(?ended, "what follows the attempt did not succeed"),
-            Err(_elapsed) => {
-                warn!(limit = ?AFTERWARDS, "what follows the attempt takes too long, ended");
-                if let Err(error) = child.start_kill() {
-                    warn!(%error, "it cannot be ended");
-                }
-                // A process in the kernel's hands may not even die: do not wait for ever.
-                let _reaped_later = tokio::time::timeout(LAST_BYTES, child.wait()).await;
-            }
-        }
-        tree.end().await;
+        let what = "what follows the attempt";
+        aside::run(self.context, self.command(step), &self.marker, what, AFTERWARDS).await;
     }
 
     /// Runs one process to its end and the last byte of its output.
@@ -270,8 +260,15 @@ impl Steps<'_> {
             task: self.task,
             limits: self.limits,
             memory_mb: self.confinement.limits.memory_mb,
+            disk: &mut self.disk,
             watch: &mut self.watch,
             soft_stop: &self.soft_stop,
+            pauser: self.pausing.as_ref().map(|pausing| Pauser {
+                pausing,
+                context: self.context,
+                env: &self.env,
+                folder: self.folder.path(),
+            }),
             job_dir: self.folder.path(),
             diverged,
         };
@@ -310,7 +307,9 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
         (End::Interrupted | End::Fenced, _) => Outcome::Interrupted,
         (End::Cancelled, _) => Outcome::Cancelled,
-        (End::Diverged(failure) | End::OutOfMemory(failure), _) => Outcome::Failed(failure),
+        (End::Diverged(failure) | End::OutOfMemory(failure) | End::OverQuota(failure), _) => {
+            Outcome::Failed(failure)
+        }
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }

@@ -25,14 +25,15 @@ use std::path::Path;
 
 use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
-use stageline::task::Task;
+use stageline::task::{Task, WorkerId};
 
 use crate::Config;
 use crate::progress::Report;
+pub(crate) use container::remove_containers_of;
 pub use exit::Exit;
 pub use plan::{
-    Checkpoint, ChildPlan, Content, Execution, Fetched, InlineRun, Pick, Placed, Resume, SavedFile, SoftStop,
-    Source, Step,
+    Checkpoint, ChildPlan, Content, Execution, Fetched, InlineRun, Pausing, Pick, Placed, Resume, SavedFile,
+    SoftStop, Source, Step,
 };
 
 /// Which of its two streams a process wrote to.
@@ -97,12 +98,20 @@ pub trait Engine: Send + Sync {
 pub struct Engines(BTreeMap<&'static str, Box<dyn Engine>>);
 
 impl Engines {
+    /// Those of `worker`, whose name is on what they start outside of its processes.
+    pub fn of(worker: &WorkerId) -> Self {
+        let mut all = Self::builtin();
+        let container = container::Container::of(worker);
+        all.0.insert(container.name(), Box::new(container));
+        all
+    }
+
     /// Every engine of this version.
     pub fn builtin() -> Self {
         let all: [Box<dyn Engine>; 11] = [
             Box::new(agent::Agent),
             Box::new(command::Command),
-            Box::new(container::Container),
+            Box::new(container::Container::default()),
             Box::new(demo::Demo),
             Box::new(fenicsx::Fenicsx),
             Box::new(lammps::Lammps),

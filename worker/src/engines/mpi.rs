@@ -45,6 +45,10 @@ pub(super) fn step(
 pub(super) fn environment() -> Vec<(String, String)> {
     let variables = [
         ("OMP_NUM_THREADS", "1"),
+        // By itself it ties the first rank to the first core, and so do the attempts in the other slots. The
+        // second name is that of Open MPI 5.
+        ("OMPI_MCA_hwloc_base_binding_policy", "none"),
+        ("PRTE_MCA_hwloc_default_binding_policy", "none"),
         ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
         ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         // Not the file in HOME: that is the job folder, where the task's own files lie.
@@ -107,6 +111,12 @@ mod tests {
         let step = step("/bin/x".into(), vec!["-in".into()], 3, &site).unwrap();
         assert_eq!(step.program, mpirun);
         assert_eq!(step.args, ["-np", "3", "--oversubscribe", "/bin/x", "-in"]);
+    }
+
+    #[test]
+    fn ranks_of_several_attempts_are_not_tied_to_the_same_cores() {
+        let unbound = |(name, value): &(String, String)| name.ends_with("_binding_policy") && value == "none";
+        assert_eq!(environment().iter().filter(|variable| unbound(variable)).count(), 2);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct ChildPlan {
     /// asked of somebody outside its tree does not end with it. Has a few seconds; what it says changes
     /// nothing.
     pub afterwards: Option<Step>,
+    /// How its processes are stopped where they are, when a signal does not reach them.
+    pub pausing: Option<Pausing>,
     /// Whether the worker's limits and sandbox are not for its processes, which only ask somebody else to do
     /// the work: that somebody is told of the task's `resources` then.
     pub confines_itself: bool,
@@ -93,6 +95,15 @@ pub struct Step {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+}
+
+/// How processes that run under somebody else are stopped where they are, and go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pausing {
+    /// Stops them.
+    pub pause: Step,
+    /// Lets them go on.
+    pub go_on: Step,
 }
 
 /// A file of the job folder.
@@ -167,6 +178,7 @@ impl ChildPlan {
             reader,
             soft_stop: SoftStop::Terminate,
             afterwards: None,
+            pausing: None,
             confines_itself: false,
             checkpoint: Checkpoint::default(),
             resumed: false,

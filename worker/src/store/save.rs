@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stageline::task::Task;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use super::upload::not_too_large;
 use super::{Store, StoreError, beneath};
 use crate::context::Context;
 use crate::engines::{Checkpoint, Pick};
+use crate::notices::{Noticed, Notices};
 
 /// Between the two looks at a file.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -101,7 +103,9 @@ impl Saver {
             sets: Vec::new(),
         };
         let over = CancellationToken::new();
-        let saving = tokio::spawn(tracing::Instrument::in_current_span(saving.every(every, over.clone())));
+        let noticed = context.notices.subscribe();
+        let saving = saving.every(every, over.clone(), noticed);
+        let saving = tokio::spawn(tracing::Instrument::in_current_span(saving));
         Some(Self { over, saving })
     }
 
@@ -128,12 +132,18 @@ impl Drop for Saver {
 }
 
 impl Saving {
-    async fn every(mut self, every: Duration, over: CancellationToken) -> Self {
+    async fn every(
+        mut self,
+        every: Duration,
+        over: CancellationToken,
+        mut noticed: watch::Receiver<Noticed>,
+    ) -> Self {
         let mut wait = every;
         loop {
             tokio::select! {
                 () = over.cancelled() => return self,
                 () = tokio::time::sleep(wait) => {}
+                () = Notices::risk(&mut noticed) => {}
             }
             let looked = tokio::select! {
                 () = over.cancelled() => None,

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part of it")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -32,37 +32,14 @@ impl Bench {
         let lease = Lease::of(Duration::from_secs(2));
         let system = System::start(SystemOptions { local, targets, lease }).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut worker = Command::new(env!("CARGO_BIN_EXE_stageline-worker"))
-            .current_dir(folder.path())
-            .envs(system.deployment().to_env())
-            .env("AWS_ENDPOINT_URL", system.local().endpoint())
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "top-secret")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("STAGELINE_WORKER_WORK_DIR", folder.path().join("jobs"))
-            .env("STAGELINE_WORKER_ALLOW_ANY_PROGRAM", "true")
-            .env("STAGELINE_WORKER_SLOTS", "4")
-            .env("STAGELINE_WORKER_TERM_GRACE_SECONDS", "1")
-            .envs(settings.iter().map(|(name, value)| (format!("STAGELINE_WORKER_{name}"), *value)))
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines();
-        let started = async {
-            let mut seen = String::new();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if line.contains("worker started") {
-                    return;
-                }
-                seen.push_str(&line);
-            }
-            panic!("the worker ended before it started: {seen}");
-        };
-        tokio::time::timeout(DEADLINE, started).await.unwrap();
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let worker = start_worker(&system, folder.path(), settings).await;
         Self { system, folder, worker }
+    }
+
+    /// Kills the worker with SIGKILL, and starts another one in its place.
+    pub async fn kill_and_start_anew(&mut self, settings: &[(&str, &str)]) {
+        self.worker.kill().await.unwrap();
+        self.worker = start_worker(&self.system, self.folder.path(), settings).await;
     }
 
     /// The job folder of a task's first attempt.
@@ -136,6 +113,41 @@ impl Bench {
         };
         tokio::time::timeout(DEADLINE, wait).await.unwrap();
     }
+}
+
+/// A worker's process, which takes tasks.
+async fn start_worker(system: &System, folder: &Path, settings: &[(&str, &str)]) -> Child {
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_stageline-worker"))
+        .current_dir(folder)
+        .envs(system.deployment().to_env())
+        .env("AWS_ENDPOINT_URL", system.local().endpoint())
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "top-secret")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("STAGELINE_WORKER_WORK_DIR", folder.join("jobs"))
+        .env("STAGELINE_WORKER_ALLOW_ANY_PROGRAM", "true")
+        .env("STAGELINE_WORKER_SLOTS", "4")
+        .env("STAGELINE_WORKER_TERM_GRACE_SECONDS", "1")
+        .envs(settings.iter().map(|(name, value)| (format!("STAGELINE_WORKER_{name}"), *value)))
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let started = async {
+        let mut seen = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("worker started") {
+                return;
+            }
+            seen.push_str(&line);
+        }
+        panic!("the worker ended before it started: {seen}");
+    };
+    tokio::time::timeout(DEADLINE, started).await.unwrap();
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    worker
 }
 
 pub fn reason(task: &Task) -> (String, String) {

@@ -33,6 +33,7 @@ pub(super) fn checks(seen: &Seen, system: &Connection) -> Vec<Check> {
     all.extend(silence(&silent, lease));
     all.extend(versions(&beats));
     all.extend(broken_engines(&beats));
+    all.extend(notices(&beats));
     all.extend(clocks(&beats, seen.now));
     all.extend(strangers(&beats, &system.deployment.pools));
     all.extend(unserved(seen, &beats, system.is_dev));
@@ -54,6 +55,24 @@ fn broken_engines(beats: &[&Heartbeat]) -> Option<Check> {
         format!("do not work: {}{rest}", named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
     let next = "the worker's log says why: docs/operations.md, \"When an engine does not work\"";
     (!named.is_empty()).then(|| Check::warning("engines", seen, next))
+}
+
+/// Machines that were told of their end.
+fn notices(beats: &[&Heartbeat]) -> Option<Check> {
+    let told = beats.iter().filter_map(|beat| {
+        let notice = beat.notice.as_ref()?;
+        let at = notice.at.map_or(String::new(), |at| format!(" {at}"));
+        Some(format!("{} ({}{at})", beat.worker_id, notice.what))
+    });
+    let named: Vec<_> = told.collect();
+    let more = named.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let seen = format!(
+        "told of their machine's end: {}{rest}",
+        named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ")
+    );
+    let next = "nothing, their tasks go to others: docs/operations.md, \"Notices of a machine's end\"";
+    (!named.is_empty()).then(|| Check::warning("notices", seen, next))
 }
 
 fn summary(beats: &[&Heartbeat], seen: &Seen) -> Check {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use stageline::aws::Depth;
+use stageline::aws::{Depth, Notice};
 
 use super::super::checks::State;
 use super::super::checks::tests::{amiss, sound, system};
@@ -21,6 +21,7 @@ fn worker(id: &str, seconds: i64) -> WorkerItem {
         instance: None,
         received_until: BTreeMap::new(),
         broken: BTreeMap::new(),
+        notice: None,
     };
     WorkerItem {
         worker: heartbeat.worker_id.clone(),
@@ -117,4 +118,19 @@ fn a_worker_of_an_unknown_pool_is_a_warning_if_pools_are_known() {
 fn many_workers_are_counted_and_few_named() {
     let many = seen((0..40).map(|n| worker(&format!("w{n:02}:1:x"), 500)));
     only(&amiss(&many, &system()), State::Warning, &["40 without", "w04:1:x and 35 more"]);
+}
+
+#[test]
+fn machines_that_were_told_of_their_end_are_named() {
+    let told = |id, what: &str, at: Option<&str>| {
+        let notice = Notice { what: what.to_owned(), at: at.and_then(At::parse) };
+        with(worker(id, 1), |beat| beat.notice = Some(notice))
+    };
+    let seen = seen([
+        told("a:1:x", "spot-terminate", Some("2026-11-21T08:22:00Z")),
+        told("b:1:x", "rebalance", None),
+        worker("c:1:x", 1),
+    ]);
+    let words = ["a:1:x (spot-terminate 2026-11-21T08:22:00.000Z), b:1:x (rebalance)"];
+    only(&amiss(&seen, &system()), State::Warning, &words);
 }

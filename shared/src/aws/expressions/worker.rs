@@ -18,6 +18,8 @@ pub enum Signal {
     },
     /// Take no more tasks, and hand back what runs when the grace is over.
     Drain,
+    /// Its machine is likelier to end than others: take tasks only when nobody else can.
+    Rebalance,
 }
 
 impl Signal {
@@ -30,6 +32,7 @@ impl Signal {
         match self {
             Signal::Look { id, nonce } => format!("look {nonce} {id}"),
             Signal::Drain => "drain".to_owned(),
+            Signal::Rebalance => "rebalance".to_owned(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Signal {
                 Some(Signal::Look { id: id.parse().ok()?, nonce: nonce.to_owned() })
             }
             ("drain", None, None) => Some(Signal::Drain),
+            ("rebalance", None, None) => Some(Signal::Rebalance),
             _ => None,
         }
     }
@@ -60,6 +64,9 @@ pub(in crate::aws) fn beat(
     if beat.broken.is_empty() {
         // Of the last beat that had some.
         update.remove("broken");
+    }
+    if beat.notice.is_none() {
+        update.remove("notice");
     }
     if !handled.is_empty() {
         update.deletes.push(("signals".to_owned(), set_of(handled)));
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_signal_survives_its_text_and_later_versions_are_ignored() {
-        for signal in [Signal::look("t:1".parse().unwrap()), Signal::Drain] {
+        for signal in [Signal::look("t:1".parse().unwrap()), Signal::Drain, Signal::Rebalance] {
             assert_eq!(Signal::parse(&signal.text()), Some(signal));
         }
         for unknown in ["", "look", "look n ../x", "hop", "drain now"] {

@@ -15,11 +15,17 @@ const MOST_BYTES: u64 = i64::MAX as u64;
 /// What of the task's id goes into the name of its container; the label has all of it.
 const LONGEST_ID_BYTES: usize = 64;
 
+/// Names the worker, by which the containers of a killed one are found.
+pub(super) const WORKER_LABEL: &str = "stageline.worker";
+/// What `/tmp` may take where the container's memory has no limit; the same as in the sandbox.
+const TMP_MB: u64 = 1024;
+
 /// Where and as whom a container runs.
 pub(super) struct Frame<'a> {
     pub name: String,
     pub task: &'a str,
     pub attempt: Attempt,
+    pub worker: Option<&'a str>,
     pub job_dir: &'a Path,
     pub user: (u32, u32),
     pub pull: Pull,
@@ -42,11 +48,16 @@ pub(super) fn run(request: &Request, frame: &Frame<'_>) -> Result<Vec<OsString>,
     add(&["run", "--rm", "--name", &frame.name, "--init"]);
     add(&["--label", &format!("stageline.task={}", frame.task)]);
     add(&["--label", &format!("stageline.attempt={}", frame.attempt)]);
+    if let Some(worker) = frame.worker {
+        add(&["--label", &format!("{WORKER_LABEL}={worker}")]);
+    }
     add(&["--pull", if frame.pull == Pull::Never { "never" } else { "missing" }]);
     // The worker keeps the output; the runtime's own copy would have no limit.
     add(&["--log-driver", "none"]);
     add(&["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
-    add(&["--read-only", "--tmpfs", "/tmp", "--pids-limit", &request.processes.to_string()]);
+    // What lies in it counts as the container's memory. Without a size it could be half of the machine's.
+    let tmp = format!("/tmp:size={}m", request.memory_mb.unwrap_or(TMP_MB));
+    add(&["--read-only", "--tmpfs", &tmp, "--pids-limit", &request.processes.to_string()]);
     if !request.network {
         add(&["--network", "none"]);
     }
@@ -95,13 +106,23 @@ pub(super) fn run(request: &Request, frame: &Frame<'_>) -> Result<Vec<OsString>,
 
 /// Ends and removes the container, whatever it does. The runtime's death does not.
 pub(super) fn remove(frame: &Frame<'_>) -> Vec<OsString> {
+    remove_all(std::slice::from_ref(&frame.name), frame.is_podman)
+}
+
+/// Ends and removes containers.
+pub(super) fn remove_all(names: &[String], is_podman: bool) -> Vec<OsString> {
     let mut words = vec!["rm", "--force", "--volumes"];
-    if frame.is_podman {
+    if is_podman {
         // It would ask first, and wait for 10 s.
         words.extend(["--time", "0"]);
     }
-    words.push(&frame.name);
+    words.extend(names.iter().map(String::as_str));
     words.into_iter().map(OsString::from).collect()
+}
+
+/// Stops all processes of the container where they are (`pause`), or lets them go on (`unpause`).
+pub(super) fn hold(verb: &str, frame: &Frame<'_>) -> Vec<OsString> {
+    [verb, &frame.name].map(OsString::from).to_vec()
 }
 
 /// The job folder as the value of `--mount`, which is read as a line of comma-separated values.

@@ -6,19 +6,21 @@
 
 mod arguments;
 mod image;
+mod leftovers;
 mod request;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
-use stageline::task::Task;
+use stageline::task::{Task, WorkerId};
 
-use self::arguments::{Frame, remove, run};
+use self::arguments::{Frame, hold, remove, run};
+pub(crate) use self::leftovers::remove_containers_of;
 use self::request::Request;
 use super::exit::said_to_diverge;
-use super::{ChildPlan, Engine, Execution, Exit, Reader, Site, Step, Stream, programs};
+use super::{ChildPlan, Engine, Execution, Exit, Pausing, Reader, Site, Step, Stream, programs};
 use crate::progress::{Report, Script};
 
 /// Where docker and podman look for their daemon and for the settings of whoever runs them. They are the
@@ -38,7 +40,17 @@ const SETTINGS: [&str; 10] = [
 /// A line of the runtime that is longer is not kept.
 const LONGEST_WORDS_BYTES: usize = 1_000;
 
-pub(super) struct Container;
+#[derive(Default)]
+pub(super) struct Container {
+    worker: Option<WorkerId>,
+}
+
+impl Container {
+    /// That of `worker`.
+    pub fn of(worker: &WorkerId) -> Self {
+        Self { worker: Some(worker.clone()) }
+    }
+}
 
 impl Engine for Container {
     fn name(&self) -> &'static str {
@@ -48,11 +60,12 @@ impl Engine for Container {
     fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
         let request = Request::of(task, site.config)?;
         let program = runtime(site)?;
-        let is_podman = program.file_name().is_some_and(|name| name.to_string_lossy().contains("podman"));
+        let is_podman = is_podman(&program);
         let frame = Frame {
             name: name(task),
             task: task.id.as_str(),
             attempt: task.attempt,
+            worker: self.worker.as_ref().map(WorkerId::as_str),
             job_dir: site.job_dir,
             user: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             pull: site.config.container_pull,
@@ -68,9 +81,16 @@ impl Engine for Container {
         let step = |args| Step { program: program.clone(), args };
         let plan = ChildPlan::of(step(run(&request, &frame)?), programs::staged_inputs(task, site)?, reader);
         let afterwards = Some(step(remove(&frame)));
+        // Podman's containers are processes of the worker's, which signals reach; docker's are its daemon's.
+        let pausing = (!is_podman)
+            .then(|| Pausing { pause: step(hold("pause", &frame)), go_on: step(hold("unpause", &frame)) });
         let env = settings(|name| std::env::var(name).ok());
-        Ok(Execution::Child(ChildPlan { env, afterwards, confines_itself: true, ..plan }))
+        Ok(Execution::Child(ChildPlan { env, afterwards, pausing, confines_itself: true, ..plan }))
     }
+}
+
+fn is_podman(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name.to_string_lossy().contains("podman"))
 }
 
 /// What the runtime gets of the worker's environment.

@@ -25,6 +25,7 @@ fn frame<'a>() -> Frame<'a> {
         name: arguments::name("melt:7", Attempt(2), "0123abcd"),
         task: "melt:7",
         attempt: Attempt(2),
+        worker: Some("host:1:abc"),
         job_dir: Path::new("/srv/jobs/melt~7/2"),
         user: (1000, 1001),
         pull: Pull::Missing,
@@ -54,12 +55,13 @@ fn a_container_gets_no_privilege_and_one_folder() {
     --init
     --label stageline.task=melt:7
     --label stageline.attempt=2
+    --label stageline.worker=host:1:abc
     --pull missing
     --log-driver none
     --cap-drop ALL
     --security-opt no-new-privileges
     --read-only
-    --tmpfs /tmp
+    --tmpfs /tmp:size=1024m
     --pids-limit 2048
     --network none
     --user 1000:1001
@@ -99,12 +101,13 @@ fn what_a_task_asks_for_is_limits_variables_and_words() {
     --init
     --label stageline.task=melt:7
     --label stageline.attempt=2
+    --label stageline.worker=host:1:abc
     --pull never
     --log-driver none
     --cap-drop ALL
     --security-opt no-new-privileges
     --read-only
-    --tmpfs /tmp
+    --tmpfs /tmp:size=512m
     --pids-limit 2048
     --user 1000:1001
     --userns keep-id
@@ -291,7 +294,7 @@ fn fake(name: &str) -> tempfile::TempDir {
 
 fn planned(task: &Task, config: &Config) -> ChildPlan {
     let site = Site { config, job_dir: Path::new("/srv/jobs/t/1"), resume: None };
-    match Container.plan(task, &site).unwrap() {
+    match Container::default().plan(task, &site).unwrap() {
         Execution::Child(plan) => plan,
         Execution::Inline(_) => panic!("it is a process"),
     }
@@ -320,12 +323,24 @@ fn the_container_that_is_removed_afterwards_is_the_one_that_was_started() {
     let args = &plan.steps[0].args;
     let name = &args[args.iter().position(|arg| arg == "--name").unwrap() + 1];
     let afterwards = plan.afterwards.unwrap();
+    assert_eq!(plan.pausing, None, "signals reach its processes");
     assert_eq!(afterwards.program, dir.path().join("podman"), "podman where there is no docker");
     assert_eq!(afterwards.args.last(), Some(name));
     let missing = Config { path: "/nowhere".to_owned(), ..config };
     let site = Site { config: &missing, job_dir: Path::new("/"), resume: None };
-    let failure = Container.plan(&task(json!({"image": "python"})), &site).err().unwrap();
+    let failure = Container::default().plan(&task(json!({"image": "python"})), &site).err().unwrap();
     assert_eq!(failure.code, Code::EngineMissing);
+}
+
+#[test]
+fn a_container_of_docker_is_paused_by_its_name() {
+    let dir = fake("docker");
+    let config = Config { path: dir.path().to_str().unwrap().to_owned(), ..allowing(&["python"]) };
+    let plan = planned(&task(json!({"image": "python"})), &config);
+    let pausing = plan.pausing.unwrap();
+    let name = plan.afterwards.unwrap().args.last().unwrap().clone();
+    assert_eq!(pausing.pause.args, ["pause".into(), name.clone()]);
+    assert_eq!(pausing.go_on.args, ["unpause".into(), name]);
 }
 
 proptest! {

@@ -75,6 +75,7 @@ impl Engine for Openfoam {
             reader: Box::new(reader::Case::new(programs, control, job_dir)),
             soft_stop,
             afterwards: None,
+            pausing: None,
             confines_itself: false,
             checkpoint,
             resumed: false,
