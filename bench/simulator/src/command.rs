@@ -91,6 +91,9 @@ struct Counts {
     /// Billed milliseconds of the dispatcher, at 256 MB.
     #[arg(long, default_value_t = 3.0)]
     lambda_ms: f64,
+    /// Writes the table into this document, between its marks, instead of to standard output.
+    #[arg(long)]
+    document: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -165,7 +168,10 @@ pub fn main() -> Result<()> {
             let names = ["10^3 tasks a day", "10^6 tasks a day", "10^8 tasks a day"];
             let mut text = String::new();
             bill_table(&mut text, &names, &bills.iter().collect::<Vec<_>>());
-            print!("{text}");
+            match counts.document {
+                Some(path) => write(&path, &insert(&read(&path)?, "month", &format!("\n{text}"))?)?,
+                None => print!("{text}"),
+            }
         }
     }
     Ok(())

@@ -62,11 +62,9 @@ mod tests {
             ((0, 0, 1), Step::Drain(1)),
         ];
         for ((waiting, running, workers), expected) in table {
-            assert_eq!(
-                step(scaling, 8, waiting, running, workers),
-                expected,
-                "{waiting} {running} {workers}"
-            );
+            let found = step(scaling, 8, waiting, running, 60.0, workers);
+            assert_eq!(found, expected, "{waiting} {running} {workers}");
         }
+        assert_eq!(step(scaling, 8, 640, 0, 6.0, 2), Step::Launch(8), "a backlog of short tasks");
     }
 }
