@@ -78,3 +78,25 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_and_ways_are_found_in_a_run() {
+        let went =
+            |written: f64, started: f64, run: f64| Went { written, run, started, completed: started + run };
+        // Twelve come one by one and find a slot after 20 ms; then sixteen at once, whose second half waits for
+        // the first and gets each slot 50 ms after its end.
+        let idle = (0..12).map(|n| went(f64::from(n) * 2.0, f64::from(n) * 2.0 + 0.02, 1.0));
+        let first = (0..8).map(|_| went(100.0, 100.02, 3.0));
+        let second = (0..8).map(|_| went(100.0, 103.07, 3.0));
+        let third = (0..8).map(|_| went(100.0, 106.12, 3.0));
+        let tasks: Vec<_> = idle.chain(first).chain(second).chain(third).collect();
+        let measured = measure(&tasks, 0.001).unwrap();
+        assert!((measured.written_to_started - 0.02).abs() < 1e-9, "{measured:?}");
+        assert!((measured.between - 0.05).abs() < 1e-9, "{measured:?}");
+        assert!(measure(&tasks[..12], 0.001).is_err(), "nothing waited");
+    }
+}

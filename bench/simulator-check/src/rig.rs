@@ -170,3 +170,19 @@ impl Rig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_takes_the_part_of_the_slots_that_it_is_asked_for() {
+        for seed in 0..20 {
+            let plan = plan(seed, 200, 3.0, 0.9, 0.1);
+            let taken: f64 = plan.iter().map(|task| task.run + 0.1).sum();
+            let last = plan.last().unwrap().at;
+            assert!((taken / (f64::from(SLOTS) * last) - 0.9).abs() < 1e-9);
+            assert!(plan.is_sorted_by(|a, b| a.at <= b.at));
+        }
+    }
+}

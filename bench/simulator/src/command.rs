@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::month::PerTask;
 use crate::prices::Prices;
 use crate::report::{bill_table, insert, markdown};
-use crate::study::{Plan, case, plain_bills, plans};
+use crate::study::{Done, Plan, carry_out, case, plain_bills, plans};
 
 /// Simulates a deployment: waits, workers, requests, limits and cost at any load.
 #[derive(Debug, Parser)]
@@ -31,6 +31,12 @@ enum What {
         /// Writes the tables into this document, between its marks, instead of to standard output.
         #[arg(long)]
         document: Option<PathBuf>,
+        /// Keeps what the runs came to in this file.
+        #[arg(long)]
+        keep: Option<PathBuf>,
+        /// Takes what former runs came to from such a file, and runs nothing.
+        #[arg(long, conflicts_with = "keep")]
+        kept: Option<PathBuf>,
         /// Writes everything as JSON into this file too.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -115,6 +121,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Carries out a plan, after it was named for whoever waits.
+fn told(plan: Plan, limits: &Limits, seed: u64) -> Done {
+    eprintln!("{} …", plan.name());
+    carry_out(plan, limits, seed)
+}
+
 /// Does what the arguments say.
 ///
 /// # Errors
@@ -128,13 +140,17 @@ pub fn main() -> Result<()> {
     let prices =
         from.prices.as_deref().map(|path| Prices::read(&read(path)?)).transpose()?.unwrap_or_default();
     match command.what {
-        What::Study { largest, document, json } => {
+        What::Study { largest, document, keep, kept, json } => {
             let before = document.as_deref().map(read).transpose()?;
-            let mut cases = Vec::new();
-            for plan in plans(largest) {
-                eprintln!("{} …", plan.name());
-                cases.push(case(&plan, &limits, &prices, from.seed));
+            let done: Vec<Done> = match kept {
+                Some(path) => serde_json::from_str(&read(&path)?)
+                    .with_context(|| format!("{} holds no runs of this version", path.display()))?,
+                None => plans(largest).into_iter().map(|plan| told(plan, &limits, from.seed)).collect(),
+            };
+            if let Some(path) = keep {
+                write(&path, &(serde_json::to_string_pretty(&done)? + "\n"))?;
             }
+            let cases: Vec<_> = done.into_iter().map(|done| case(done, &limits, &prices)).collect();
             let text = markdown(&cases);
             match document.zip(before) {
                 Some((path, before)) => write(&path, &insert(&before, "study", &format!("\n{text}"))?)?,
@@ -146,7 +162,7 @@ pub fn main() -> Result<()> {
         }
         What::Run { tasks, seconds, accounts, peak_hours, output } => {
             let plan = Plan { tasks, run_seconds: seconds, accounts, peak_hours };
-            let case = case(&plan, &limits, &prices, from.seed);
+            let case = case(carry_out(plan, &limits, from.seed), &limits, &prices);
             match output {
                 Format::Text => print!("{}", markdown(&[case])),
                 Format::Json => println!("{}", serde_json::to_string_pretty(&case)?),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::calendar::SECOND;
 use crate::month::{MEMORY_BYTES, Setup};
 use crate::outcome::Outcome;
 use crate::parameters::Parameters;
@@ -105,10 +106,10 @@ pub fn uses(outcome: &Outcome, parameters: &Parameters, setup: &Setup) -> Vec<Li
             "ask for more concurrency",
         ),
         used(
-            "dispatcher: part of a minute that a shard's calls take",
+            "dispatcher: records a second of one shard",
             Kind::Design,
-            peaks.shard_busy,
-            1.0,
+            peaks.arrivals / peaks.tasks_partitions.max(1) as f64,
+            shard_records(parameters),
             "`ParallelizationFactor` up to 10, or more memory",
         ),
         used(
@@ -142,6 +143,14 @@ pub fn uses(outcome: &Outcome, parameters: &Parameters, setup: &Setup) -> Vec<Li
     ];
     all.sort_by(|a, b| b.share.total_cmp(&a.share));
     all
+}
+
+/// Records a second that the calls of one shard take when every batch is full.
+fn shard_records(parameters: &Parameters) -> f64 {
+    let dispatcher = &parameters.dispatcher;
+    let batch = u64::from(dispatcher.batch);
+    let call = dispatcher.invoke + dispatcher.record * batch + dispatcher.send + dispatcher.mark;
+    (batch * u64::from(dispatcher.parallel)) as f64 * SECOND as f64 / call.max(1) as f64
 }
 
 /// The first limit of AWS that a growing load reaches, machines to run on aside: those are asked for in any case.

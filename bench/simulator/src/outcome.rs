@@ -1,11 +1,11 @@
 //! What a run came to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 
 /// Waits in seconds, from the task's being written to the beginning of its claim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     /// The mean.
     pub mean: f64,
@@ -20,7 +20,7 @@ pub struct Waits {
 }
 
 /// Requests and units by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Requests {
     /// Records written by clients.
     pub puts: u64,
@@ -59,7 +59,7 @@ pub struct Requests {
 }
 
 /// The most of everything that AWS limits, as means of a minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
     /// Tasks a second.
     pub arrivals: f64,
@@ -90,7 +90,7 @@ pub struct Peaks {
 }
 
 /// What a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Tasks that came.
     pub tasks: u64,

@@ -80,7 +80,7 @@ fn counts(text: &mut String, cases: &[Case]) {
 }
 
 fn bills(text: &mut String, cases: &[Case]) {
-    let cases: Vec<_> = cases.iter().filter(|case| !case.name.contains("peak")).collect();
+    let cases: Vec<_> = cases.iter().filter(|case| case.plan.peak_hours.is_none()).collect();
     put!(text, "### A month's bill\n");
     put!(text, "Dollars for 30 such days; a worker has 8 vCPUs and 16 GB, records are kept for 30 days.\n");
     let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
@@ -113,8 +113,11 @@ fn bottlenecks(text: &mut String, cases: &[Case]) {
     for case in cases {
         if let Some(first) = first(&case.limits) {
             let (used, of) = (short(first.used), short(first.of));
-            let at = short(case.tasks_a_day / first.share);
-            if first.share >= 1.0 {
+            // Single calls and workers say nothing about larger loads.
+            let at = short(case.plan.tasks / first.share);
+            if first.share < 0.01 {
+                put!(text, "- **{}**: less than a hundredth of every limit of AWS is used.", case.name);
+            } else if first.share >= 1.0 {
                 let remedy = capital(first.remedy);
                 put!(text, "- **{}**: {} is exceeded, {used} of {of}. {remedy}.", case.name, first.limit);
             } else {
@@ -139,7 +142,7 @@ fn bottlenecks(text: &mut String, cases: &[Case]) {
         }
     }
     put!(text, "");
-    for case in cases.iter().filter(|case| case.tasks_a_day >= 1e8 && case.run_seconds > 1.0) {
+    for case in cases.iter().filter(|case| case.plan.tasks >= 1e8 && case.plan.run_seconds > 1.0) {
         put!(text, "{}: every limit at its peak.\n", case.name);
         put!(text, "| limit | used | of | part | whose | what to do |");
         put!(text, "|---|--:|--:|--:|---|---|");
@@ -151,13 +154,16 @@ fn bottlenecks(text: &mut String, cases: &[Case]) {
                 Kind::Adaptive => "AWS, adapts",
             };
             let over = if one.share >= 1.0 { "**" } else { "" };
+            let part = match one.share {
+                share if share >= 10.0 => format!("{} times", whole(share)),
+                share => format!("{:.0} %", share * 100.0),
+            };
             put!(
                 text,
-                "| {} | {} | {} | {over}{:.0} %{over} | {whose} | {} |",
+                "| {} | {} | {} | {over}{part}{over} | {whose} | {} |",
                 one.limit,
                 short(one.used),
                 short(one.of),
-                one.share * 100.0,
                 one.remedy
             );
         }

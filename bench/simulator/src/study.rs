@@ -1,6 +1,6 @@
 //! The runs of `docs/scale.md`: 10^3, 10^6 and 10^8 tasks a day, of a minute and of a second.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limit_use::{LimitUse, uses};
 use crate::limits::Limits;
@@ -10,17 +10,22 @@ use crate::outcome::Outcome;
 use crate::parameters::Parameters;
 use crate::prices::Prices;
 
+/// What was run and what it came to: all that a table needs beside limits and prices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The plan.
+    pub plan: Plan,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
 /// One run with what follows from it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Case {
     /// What it is.
     pub name: String,
-    /// Tasks a day.
-    pub tasks_a_day: f64,
-    /// Their mean run time in seconds.
-    pub run_seconds: f64,
-    /// How many accounts write them.
-    pub accounts: u32,
+    /// The plan.
+    pub plan: Plan,
     /// What it came to.
     pub outcome: Outcome,
     /// Counts a task.
@@ -32,7 +37,7 @@ pub struct Case {
 }
 
 /// What to run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Tasks a day.
     pub tasks: f64,
@@ -40,7 +45,7 @@ pub struct Plan {
     pub run_seconds: f64,
     /// How many accounts write them.
     pub accounts: u32,
-    /// How many hours of the day from its beginning; none: a whole day with its curve. Hours are at the peak's rate.
+    /// How many hours, at the rate of the day's peak; none: a whole day with its curve.
     pub peak_hours: Option<f64>,
 }
 
@@ -88,18 +93,21 @@ impl Plan {
 }
 
 /// Carries out one plan.
-pub fn case(plan: &Plan, limits: &Limits, prices: &Prices, seed: u64) -> Case {
-    let parameters = plan.parameters(limits, seed);
-    let outcome = crate::run(&parameters);
+pub fn carry_out(plan: Plan, limits: &Limits, seed: u64) -> Done {
+    Done { plan, outcome: crate::run(&plan.parameters(limits, seed)) }
+}
+
+/// What follows from a run.
+pub fn case(done: Done, limits: &Limits, prices: &Prices) -> Case {
+    let Done { plan, outcome } = done;
+    let parameters = plan.parameters(limits, 0);
     let setup = Setup::of_slots(parameters.worker.slots);
     let each = PerTask::of(&outcome, &parameters);
     let records_kb = plan.tasks * setup.kept_days * each.record_kb;
     let standing = Standing::of(outcome.workers, parameters.worker.slots, records_kb, &setup);
     Case {
         name: plan.name(),
-        tasks_a_day: plan.tasks,
-        run_seconds: plan.run_seconds,
-        accounts: plan.accounts,
+        plan,
         limits: uses(&outcome, &parameters, &setup),
         bill: month(plan.tasks, &each, &standing, &setup, prices),
         each,
