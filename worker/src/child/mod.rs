@@ -1,6 +1,7 @@
 //! Children: an engine's process in a folder, an environment and a process tree of its own. Nothing of it
 //! survives the task, whatever it does.
 
+mod below;
 mod capture;
 mod confine;
 mod environment;
@@ -15,6 +16,7 @@ mod run;
 mod sandbox;
 mod time_limits;
 mod tree;
+mod turn;
 
 pub(crate) use confine::Confiner;
 pub(crate) use environment::scrubbed;

@@ -4,6 +4,7 @@
 //! A file is whole when its opened file has the same size and time twice, a moment apart, and still when it was
 //! stored. Who replaces his checkpoint by renaming is always whole; who writes into it is when he pauses.
 
+mod between;
 mod held;
 mod times;
 
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub(crate) use self::between::Between;
 use self::held::{Held, Mark};
 use super::checkpoint::{Manifest, Part, Place};
 use super::deadline::Deadline;
@@ -87,19 +89,7 @@ impl Saver {
         context: &Context,
     ) -> Option<Self> {
         let every = Duration::from_secs(context.config.checkpoint_seconds);
-        let store = context.artifacts.clone().filter(|_| !every.is_zero())?;
-        let task = task.clone();
-        let saving = Saving {
-            store,
-            task,
-            checkpoint,
-            named,
-            job_dir,
-            number: 0,
-            in_vain: Vec::new(),
-            saved: Vec::new(),
-            sets: Vec::new(),
-        };
+        let saving = Saving::begin(checkpoint, named, task, job_dir, context)?;
         let over = CancellationToken::new();
         let saving = tokio::spawn(tracing::Instrument::in_current_span(saving.every(every, over.clone())));
         Some(Self { over, saving })
@@ -128,6 +118,29 @@ impl Drop for Saver {
 }
 
 impl Saving {
+    /// Nothing saved yet; `None` where checkpoints are not stored.
+    fn begin(
+        checkpoint: Checkpoint,
+        named: Named,
+        task: &Task,
+        job_dir: PathBuf,
+        context: &Context,
+    ) -> Option<Self> {
+        let store = context.artifacts.clone().filter(|_| context.config.checkpoint_seconds > 0)?;
+        let task = task.clone();
+        Some(Self {
+            store,
+            task,
+            checkpoint,
+            named,
+            job_dir,
+            number: 0,
+            in_vain: Vec::new(),
+            saved: Vec::new(),
+            sets: Vec::new(),
+        })
+    }
+
     async fn every(mut self, every: Duration, over: CancellationToken) -> Self {
         let mut wait = every;
         loop {

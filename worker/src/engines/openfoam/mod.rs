@@ -77,6 +77,7 @@ impl Engine for Openfoam {
             afterwards: None,
             confines_itself: false,
             checkpoint,
+            segments: None,
             resumed: false,
         }))
     }
