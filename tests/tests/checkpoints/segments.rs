@@ -164,3 +164,20 @@ async fn one_that_cannot_go_on_starts_over_and_is_not_stopped_again() -> Result<
     assert_eq!(place.starts(&task), 3, "once, one that could not, and once more");
     place.end().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_hear_is_asked_and_then_ended_when_its_worker_stops() -> Result<()> {
+    let place = Place::new("deaf", 100_000).await?;
+    let task = place.put(json!({})).await?;
+    eventually("it runs", || async { Ok((place.starts(&task) > 0).then_some(())) }).await?;
+    place.worker.stop.cancel();
+    let (asked, stack) = (place.out(&task, "si.EXIT"), place.stack);
+    place.worker.drained().await?;
+    ensure!(asked.exists(), "it was not asked");
+    let left = stack.aws.tasks.get(&task).await?.context("a task")?;
+    assert_eq!((left.interruptions, left.failures, left.attempt.0), (Some(1), None, 1), "{left:#?}");
+    let sets = place.folder.path().join("store").join(task.as_str()).join("checkpoint");
+    ensure!(!sets.exists(), "what it left is no checkpoint");
+    stack.shutdown().await;
+    Ok(())
+}
