@@ -1,5 +1,8 @@
 //! An attempt goes on where an interrupted one has saved: on another worker, in another folder.
 
+#[path = "checkpoints/segments.rs"]
+mod segments;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -124,14 +124,20 @@ fn named(mut record: Value) -> Value {
     record
 }
 
-/// The processes of a task, by the variable that all of them inherit.
+/// The names of the processes of a task.
 fn processes(task: &TaskId) -> Vec<String> {
+    let name = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pids(task).into_iter().map(name).collect()
+}
+
+/// The processes of a task, by the variable that all of them inherit.
+pub fn pids(task: &TaskId) -> Vec<i32> {
     let variable = format!("STAGELINE_TASK_ID={task}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
         if environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()) {
-            found.push(std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default());
+            found.extend(entry.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()));
         }
     }
     found

@@ -9,6 +9,7 @@
 mod bench;
 mod fenicsx;
 mod found;
+mod going_on;
 mod openfoam;
 mod python;
 mod quantum_espresso;
@@ -23,6 +24,7 @@ fn main() {
     for (engine, tests) in [
         (found::openfoam(), openfoam::trials()),
         (found::quantum_espresso(), quantum_espresso::trials()),
+        (found::quantum_espresso(), going_on::trials()),
         (found::python(), python::trials()),
         (found::fenicsx(), fenicsx::trials()),
     ] {

@@ -1,14 +1,10 @@
 //! Waits for a process to end, and meanwhile does with its tree what the attempt's orders and limits say.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
 use stageline::aws::Write;
 use stageline::protocol::outcome::Failure;
 use stageline::task::Task;
@@ -19,13 +15,16 @@ use tracing::{debug, info, warn};
 
 use super::aside::Pauser;
 use super::disk::DiskWatch;
-use super::memory;
 use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
+use super::turn::{self, Turn};
+use super::{below, memory};
 use crate::context::Context;
 use crate::control::{Order, Orders};
 use crate::engines::SoftStop;
 
+/// What TERM leaves a process that did not end when it was asked by a file: it has had its time.
+const AFTER_ASKING: Duration = Duration::from_secs(2);
 /// Between tries to write that a task is paused, or goes on.
 const WRITE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -33,6 +32,8 @@ const WRITE_PAUSE: Duration = Duration::from_secs(2);
 pub(super) enum End {
     /// It ended.
     Exited(ExitStatus),
+    /// It ended after it had been asked to for a checkpoint.
+    Asked(ExitStatus),
     /// It ended after it had been asked to at its soft limit.
     SoftTimedOut {
         /// The limit.
@@ -43,7 +44,10 @@ pub(super) enum End {
     /// It was stopped at its limit.
     TimedOut(Duration),
     /// It was stopped because its worker stops.
-    Interrupted,
+    Interrupted {
+        /// How it ended, if it did so by itself after it had been asked by a file.
+        last: Option<ExitStatus>,
+    },
     /// It was stopped because its worker cannot renew its lease.
     Fenced,
     /// It was stopped on request.
@@ -65,8 +69,10 @@ impl End {
     /// worker's.
     pub fn may_be_gone_on_from(&self) -> bool {
         match self {
-            End::Exited(status) => !status.success(),
-            End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted => true,
+            End::Exited(status) | End::Asked(status) => !status.success(),
+            End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted { .. } => {
+                true
+            }
             End::Fenced
             | End::Cancelled
             | End::Diverged(_)
@@ -75,6 +81,16 @@ impl End {
             | End::Lost(_) => false,
         }
     }
+}
+
+/// What came of waiting for an end.
+enum Waited {
+    /// It ended.
+    Ended(Option<ExitStatus>),
+    /// It did not, in the time that it had.
+    TimeIsUp,
+    /// The lease is being lost, and it has had the time that is left then.
+    Fenced,
 }
 
 /// A process with its tree, and what is known of it.
@@ -94,6 +110,8 @@ pub(super) struct Followed<'a> {
     /// Who stops the processes where they are, when not a signal.
     pub pauser: Option<Pauser<'a>>,
     pub job_dir: &'a Path,
+    /// When it is to be asked to stop for a checkpoint, if ever.
+    pub turn: Option<&'a mut Turn>,
     /// Becomes a failure when the engine should not go on.
     pub diverged: watch::Receiver<Option<Failure>>,
 }
@@ -103,16 +121,18 @@ impl Followed<'_> {
     pub async fn wait(mut self, orders: &mut Orders) -> End {
         debug!(pid = self.child.id(), "started");
         let mut paused = false;
-        let end = self.until_end(orders, &mut paused).await;
-        if !matches!(end, End::Exited(_) | End::SoftTimedOut { .. }) {
-            self.stop(paused, self.grace(&end)).await;
+        let mut end = self.until_end(orders, &mut paused).await;
+        match &mut end {
+            End::Exited(_) | End::Asked(_) | End::SoftTimedOut { .. } => {}
+            End::Interrupted { last } if self.asks_by_file() => *last = self.let_save(paused).await,
+            _ => self.stop(paused, self.grace(&end)).await,
         }
         self.tree.end().await;
         end
     }
 
     async fn until_end(&mut self, orders: &mut Orders, paused: &mut bool) -> End {
-        let mut soft_is_over = false;
+        let (mut soft_is_over, mut asked) = (false, false);
         // Whether the record does not say yet that the task is paused, or goes on.
         let mut unsaid = false;
         loop {
@@ -142,6 +162,7 @@ impl Followed<'_> {
                     (Ok(status), Some(limit)) if soft_is_over => {
                         End::SoftTimedOut { limit, last: Some(status) }
                     }
+                    (Ok(status), _) if self.is_asked() => End::Asked(status),
                     (Ok(status), _) => End::Exited(status),
                     (Err(error), _) => End::Lost(error),
                 },
@@ -153,7 +174,14 @@ impl Followed<'_> {
                     soft_is_over = true;
                     self.ask_to_save();
                 }
-                () = self.context.stop.cancelled() => return End::Interrupted,
+                () = self.context.stop.cancelled() => return End::Interrupted { last: None },
+                () = turn::over(&mut self.turn), if !*paused && !soft_is_over && !asked => {
+                    info!("asked to stop for a checkpoint");
+                    asked = true;
+                    if self.asks_by_file() && let Some(turn) = &mut self.turn {
+                        turn.asked = Some(Instant::now());
+                    }
+                }
                 failure = becomes_some(&mut self.diverged) => return End::Diverged(failure),
                 failure = memory::exceeded(&self.tree, self.memory_mb) => return End::OutOfMemory(failure),
                 failure = self.disk.exceeded() => return End::OverQuota(failure),
@@ -175,13 +203,40 @@ impl Followed<'_> {
 
     /// Asks the engine to save its state and end.
     fn ask_to_save(&self) {
-        if let SoftStop::File { path, content } = self.soft_stop {
-            match write_below(self.job_dir, path, content) {
-                Ok(()) => return,
-                Err(error) => warn!(%error, path = %path.display(), "not written; asked by TERM instead"),
-            }
+        if !self.asks_by_file() {
+            self.tree.signal(Signal::SIGTERM);
         }
-        self.tree.signal(Signal::SIGTERM);
+    }
+
+    /// Asks it by the file that it looks for, if there is one.
+    fn asks_by_file(&self) -> bool {
+        let SoftStop::File { path, content } = self.soft_stop else { return false };
+        let written = below::write(self.job_dir, path, content);
+        if let Err(error) = &written {
+            warn!(%error, path = %path.display(), "not written; it cannot be asked by a file");
+        }
+        written.is_ok()
+    }
+
+    /// Whether it was asked to stop for a checkpoint.
+    fn is_asked(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.asked.is_some())
+    }
+
+    /// Gives it the time to end by itself that it would have after TERM, now that it was asked by a file.
+    async fn let_save(&mut self, paused: bool) -> Option<ExitStatus> {
+        let grace = self.context.config.term_grace();
+        info!(pid = self.child.id(), ?grace, "asked to save its state and end");
+        if paused {
+            self.tree.signal(Signal::SIGCONT);
+        }
+        match self.waits(grace, paused).await {
+            Waited::Ended(status) => return status,
+            Waited::TimeIsUp => self.stop(false, grace.min(AFTER_ASKING)).await,
+            // That was the last grace.
+            Waited::Fenced => self.stop(false, Duration::ZERO).await,
+        }
+        None
     }
 
     /// How long the process has to end by itself. When the lease is being lost, it must be gone before
@@ -201,6 +256,15 @@ impl Followed<'_> {
         if paused && self.pauser.is_none() {
             self.tree.signal(Signal::SIGCONT);
         }
+        if !matches!(self.waits(grace, paused).await, Waited::Ended(_)) {
+            self.tree.signal(Signal::SIGKILL);
+            // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
+            let _reaped_later = tokio::time::timeout(grace.max(AFTER_ASKING), self.child.wait()).await;
+        }
+    }
+
+    /// Waits for its end, but not for ever. What others have `paused` is let go on meanwhile.
+    async fn waits(&mut self, grace: Duration, paused: bool) -> Waited {
         let pauser = self.pauser.as_ref().filter(|_| paused);
         let go_on = async {
             if let Some(pauser) = pauser {
@@ -210,38 +274,17 @@ impl Followed<'_> {
         };
         let mut fenced = self.context.running.fenced();
         let last_grace = self.context.lease.last_grace();
-        let ended = tokio::select! {
-            _reaped = self.child.wait() => true,
-            () = tokio::time::sleep(grace) => false,
-            () = go_on => false,
+        tokio::select! {
+            status = self.child.wait() => Waited::Ended(status.ok()),
+            () = tokio::time::sleep(grace) => Waited::TimeIsUp,
+            () = go_on => Waited::TimeIsUp,
             // The lease is being lost meanwhile: others take the task soon, whatever this was stopped for.
             () = async {
                 let _never_closed = fenced.wait_for(|fenced| *fenced).await.map(drop);
                 tokio::time::sleep(last_grace).await;
-            } => false,
-        };
-        if !ended {
-            self.tree.signal(Signal::SIGKILL);
-            // A process in the kernel's hands (a dead network disk) may not even die: do not wait for ever.
-            let _reaped_later = tokio::time::timeout(grace, self.child.wait()).await;
+            } => Waited::Fenced,
         }
     }
-}
-
-/// Writes a file of the job folder. The task may have put a link there: what lies outside the folder is not
-/// written to, though the worker could where the task's own processes cannot.
-fn write_below(job_dir: &Path, path: &Path, content: &str) -> std::io::Result<()> {
-    let folder = File::open(job_dir)?;
-    let how = OpenHow::new()
-        // Not to wait for the other end, if the task has put a pipe there.
-        .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
-        .mode(Mode::from_bits_truncate(0o644))
-        .resolve(ResolveFlag::RESOLVE_BENEATH);
-    let mut file = File::from(openat2(&folder, path, how)?);
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    file.write_all(content.as_bytes())
 }
 
 /// Waits for a value; for ever when nobody is left to send one.
@@ -274,33 +317,5 @@ async fn say(context: &Context, task: &Task, paused: bool) {
                 tokio::time::sleep(WRITE_PAUSE).await;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_in_the_job_folder_does_not_lead_the_worker_out_of_it() {
-        let root = tempfile::tempdir().unwrap();
-        let (job, outside) = (root.path().join("job"), root.path().join("outside"));
-        for folder in [&job, &outside] {
-            std::fs::create_dir(folder).unwrap();
-        }
-        std::fs::write(outside.join("precious"), "kept").unwrap();
-        std::os::unix::fs::symlink(outside.join("precious"), job.join("file")).unwrap();
-        std::os::unix::fs::symlink(&outside, job.join("folder")).unwrap();
-        for path in ["file", "folder/precious", "folder/new", "../outside/precious"] {
-            write_below(&job, Path::new(path), "stop").unwrap_err();
-        }
-        assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "kept");
-        assert!(!outside.join("new").exists());
-
-        std::fs::create_dir(job.join("out")).unwrap();
-        for content in ["a longer text", "stop"] {
-            write_below(&job, Path::new("out/x.EXIT"), content).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(job.join("out/x.EXIT")).unwrap(), "stop");
     }
 }

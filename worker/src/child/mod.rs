@@ -2,6 +2,7 @@
 //! survives the task, whatever it does.
 
 mod aside;
+mod below;
 mod capture;
 mod confine;
 mod disk;
@@ -17,6 +18,7 @@ mod run;
 mod sandbox;
 mod time_limits;
 mod tree;
+mod turn;
 
 pub(crate) use confine::Confiner;
 pub(crate) use environment::scrubbed;

@@ -1,7 +1,10 @@
 //! Runs the processes of a plan, each from its start to its last byte, and makes sure that nothing of it is
 //! left.
 
-use std::io::{self, ErrorKind};
+mod segments;
+mod unprepared;
+
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +20,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::segments::Segmented;
+use self::unprepared::unprepared;
 use super::aside::{self, Pauser};
 use super::capture::Capture;
 use super::confine::Confinement;
@@ -29,12 +34,13 @@ use super::out_of_memory::{self, Kills};
 use super::reached::reached_end;
 use super::time_limits::{Stopwatch, TimeLimits};
 use super::tree::Tree;
+use super::turn::Turn;
 use crate::attempt::Abandoned;
 use crate::context::Context;
 use crate::control::{Order, Orders};
 use crate::engines::{ChildPlan, Exit, Pausing, Reader, SoftStop, Step, Stream};
 use crate::progress::{Reporter, Sink};
-use crate::store::{self, Saver};
+use crate::store::{self, Between, Saver};
 
 /// How long the pipes may stay open once every process of the tree is gone. Something outside the tree
 /// may hold them; the task does not wait for it.
@@ -68,6 +74,8 @@ struct Steps<'a> {
     disk: DiskWatch,
     watch: Stopwatch,
     output: Arc<Mutex<Output>>,
+    /// For an engine that has to be stopped for a checkpoint.
+    segmented: Option<Segmented>,
 }
 
 /// Runs `plan` for `task`, as its orders say.
@@ -143,6 +151,7 @@ pub(crate) async fn run(
         ),
         watch: Stopwatch::started(Instant::now()),
         output: Arc::new(Mutex::new(output)),
+        segmented: None,
     };
     if plan.resumed {
         steps.env.push((RESUME.to_owned(), "1".to_owned()));
@@ -152,14 +161,26 @@ pub(crate) async fn run(
         let output = named.lock().unwrap_or_else(PoisonError::into_inner);
         output.reader.as_ref().map(|reader| reader.checkpoint()).unwrap_or_default()
     });
-    let saver = Saver::begin(plan.checkpoint, named, task, folder.path().to_path_buf(), context);
+    let mut saver = None;
+    let at = folder.path().to_path_buf();
+    match plan.segments {
+        Some(segments) => {
+            let saves = Between::begin(plan.checkpoint, named, task, at, context);
+            steps.segmented = Some(Segmented::new(segments, saves, plan.resumed, context));
+        }
+        None => saver = Saver::begin(plan.checkpoint, named, task, at, context),
+    }
     let kills = Kills::counted();
-    let end = steps.until_end(&plan.steps, orders).await;
+    let end = Box::pin(steps.until_end(&plan.steps, orders)).await;
     if let Some(step) = &plan.afterwards {
         steps.clean_up(step).await;
     }
+    let save = end.as_ref().is_ok_and(End::may_be_gone_on_from);
     if let Some(saver) = saver {
-        saver.end(end.as_ref().is_ok_and(End::may_be_gone_on_from)).await;
+        saver.end(save).await;
+    }
+    if let Some(segmented) = steps.segmented.take().filter(|_| save) {
+        segmented.end().await;
     }
     match end {
         Ok(end) => {
@@ -177,30 +198,12 @@ pub(crate) async fn run(
     }
 }
 
-/// Why a job folder was not made. Names that cannot be beside each other, or nowhere, are the task's own.
-fn unprepared(job_dir: &Path, work_dir: &Path, error: &io::Error) -> Failure {
-    let message = format!("the job folder {} cannot be prepared: {error}", job_dir.display());
-    let of_the_task = matches!(
-        error.kind(),
-        ErrorKind::AlreadyExists
-            | ErrorKind::NotADirectory
-            | ErrorKind::IsADirectory
-            | ErrorKind::InvalidFilename
-            | ErrorKind::DirectoryNotEmpty
-    );
-    if of_the_task && work_dir.is_dir() {
-        let why = "a name among the task's files is too long, or a file of one name and a folder of the same are wanted";
-        return Failure::fatal(Code::EngineInputInvalid, format!("{message} ({why})"));
-    }
-    Failure::of_the_worker(message)
-}
-
 impl Steps<'_> {
     /// Runs the processes up to the first that does not succeed.
     async fn until_end(&mut self, steps: &[Step], orders: &mut Orders) -> Result<End, Failure> {
         let last = steps.len().saturating_sub(1);
         for (index, step) in steps.iter().enumerate() {
-            let end = self.run(index, step, orders).await.map_err(|error| {
+            let end = self.in_segments(index, step, orders).await.map_err(|error| {
                 let message = format!("{} could not be started: {error}", step.program.display());
                 Failure::fatal(Code::SpawnFailed, message)
             })?;
@@ -210,6 +213,7 @@ impl Steps<'_> {
             match end {
                 End::Exited(status) if status.success() => {}
                 End::SoftTimedOut { limit, .. } => return Ok(End::SoftTimedOut { limit, last: None }),
+                End::Interrupted { .. } => return Ok(End::Interrupted { last: None }),
                 end => return Ok(end),
             }
         }
@@ -237,15 +241,23 @@ impl Steps<'_> {
         aside::run(self.context, self.command(step), &self.marker, what, AFTERWARDS).await;
     }
 
-    /// Runs one process to its end and the last byte of its output.
-    async fn run(&mut self, index: usize, step: &Step, orders: &mut Orders) -> io::Result<End> {
+    /// Runs one process to its end and the last byte of its output; `index` is that of its step, if it is the
+    /// first of it.
+    async fn run(
+        &mut self,
+        index: Option<usize>,
+        step: &Step,
+        turn: Option<&mut Turn>,
+        orders: &mut Orders,
+    ) -> io::Result<End> {
         let mut command = self.command(&self.confinement.around(step)?);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (mut child, leader) = self.context.custody.spawn(&mut command)?;
         let diverged = {
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             let Output { reader, sink, diverged, .. } = &mut *output;
-            let reports = reader.as_mut().map(|reader| reader.step(index)).unwrap_or_default();
+            let reports = reader.as_mut().zip(index).map(|(reader, index)| reader.step(index));
+            let reports = reports.unwrap_or_default();
             reports.into_iter().for_each(|report| sink.report(report));
             diverged.subscribe()
         };
@@ -270,6 +282,7 @@ impl Steps<'_> {
                 folder: self.folder.path(),
             }),
             job_dir: self.folder.path(),
+            turn,
             diverged,
         };
         let end = followed.wait(orders).await;
@@ -304,8 +317,12 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
             let reached = last.and_then(|status| reached_end(reader?, Exit::from(status), &left.stderr));
             reached.unwrap_or(Outcome::TimedOut { seconds: limit.as_secs(), soft: true })
         }
+        (End::Interrupted { last }, reader) => {
+            let reached = last.and_then(|status| reached_end(reader?, Exit::from(status), &left.stderr));
+            reached.unwrap_or(Outcome::Interrupted)
+        }
         (End::TimedOut(limit), _) => Outcome::TimedOut { seconds: limit.as_secs(), soft: false },
-        (End::Interrupted | End::Fenced, _) => Outcome::Interrupted,
+        (End::Fenced, _) => Outcome::Interrupted,
         (End::Cancelled, _) => Outcome::Cancelled,
         (End::Diverged(failure) | End::OutOfMemory(failure) | End::OverQuota(failure), _) => {
             Outcome::Failed(failure)
@@ -313,8 +330,10 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }
-        (End::Exited(status), Some(reader)) => reader.verdict(Exit::from(status), &left.stderr),
-        (End::Exited(_), None) => {
+        (End::Exited(status) | End::Asked(status), Some(reader)) => {
+            reader.verdict(Exit::from(status), &left.stderr)
+        }
+        (End::Exited(_) | End::Asked(_), None) => {
             Outcome::Failed(Failure::of_the_worker("the engine's reader failed over the output"))
         }
     };
@@ -368,31 +387,5 @@ fn understand(bytes: &[u8], stream: Stream, output: &Mutex<Output>) {
         capture.end(&mut each_line);
     } else {
         capture.take(bytes, &mut each_line);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engines::{Content, Placed};
-
-    #[test]
-    fn names_that_no_folder_can_hold_are_the_tasks_and_not_the_machines() {
-        let root = tempfile::tempdir().unwrap();
-        let failed = |work_dir: &Path, names: &[&str]| {
-            let placed = |name: &&str| Placed { to: name.into(), content: Content::Text(String::new()) };
-            let files: Vec<_> = names.iter().map(placed).collect();
-            let job_dir = work_dir.join("t/1");
-            let error = JobFolder::create(&job_dir, &files).err().unwrap();
-            unprepared(&job_dir, work_dir, &error).code
-        };
-        for names in [&["a", "a/b"][..], &["a/b", "a"], &[&"x".repeat(256)], &["a", "a/b/c"]] {
-            assert_eq!(failed(root.path(), names), Code::EngineInputInvalid, "{names:?}");
-        }
-        let no_folder = root.path().join("file");
-        std::fs::write(&no_folder, "").unwrap();
-        assert_eq!(failed(&no_folder, &["a"]), Code::WorkerFault);
-        let missing = io::Error::from(ErrorKind::PermissionDenied);
-        assert_eq!(unprepared(Path::new("/j/t/1"), root.path(), &missing).code, Code::WorkerFault);
     }
 }

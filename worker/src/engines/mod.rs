@@ -33,7 +33,7 @@ pub(crate) use container::remove_containers_of;
 pub use exit::Exit;
 pub use plan::{
     Checkpoint, ChildPlan, Content, Execution, Fetched, InlineRun, Pausing, Pick, Placed, Resume, SavedFile,
-    SoftStop, Source, Step,
+    Segments, SoftStop, Source, Step,
 };
 
 /// Which of its two streams a process wrote to.
@@ -43,6 +43,15 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// How a step is begun again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// From what the process before has left.
+    GoingOn,
+    /// From the beginning.
+    StartingOver,
 }
 
 /// Understands what an engine prints.
@@ -68,6 +77,22 @@ pub trait Reader: Send {
     fn checkpoint(&self) -> Vec<String> {
         Vec::new()
     }
+    /// Whether the process is at work, not only preparing: then it may be asked to stop for a checkpoint, and has
+    /// done something by then. Asked of plans with [`Segments`] alone, like the three that follow.
+    fn is_at_work(&self) -> bool {
+        false
+    }
+    /// Whether the process, which was asked to stop, has done so in good order, and what it left can be gone on
+    /// from.
+    fn stopped_as_asked(&self, _exit: Exit) -> bool {
+        false
+    }
+    /// Whether the process, which was to go on from what was saved, ended because it could not.
+    fn cannot_go_on(&self, _exit: Exit) -> bool {
+        false
+    }
+    /// Another process of the same step is about to begin, in place of [`Reader::step`].
+    fn begins_again(&mut self, _again: Again) {}
     /// The verdict: exit code of the last step that ran **and** the engine's own words. `stderr` is the end of
     /// standard error.
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome;

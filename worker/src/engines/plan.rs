@@ -44,6 +44,9 @@ pub struct ChildPlan {
     pub confines_itself: bool,
     /// What it saves to go on from, if it does.
     pub checkpoint: Checkpoint,
+    /// For an engine that saves nothing while it runs on: how it is stopped for a checkpoint, and goes on. Its
+    /// plan has one step, and a file as soft stop.
+    pub segments: Option<Segments>,
     /// Whether what an earlier attempt saved is among the files; the processes are told.
     pub resumed: bool,
 }
@@ -70,6 +73,20 @@ pub enum Pick {
     },
     /// OpenFOAM's folder of the latest time, once all of it is written.
     LatestTime,
+}
+
+/// How the same step is begun again after it was stopped for a checkpoint: by a file of the job folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// Where, below the job folder.
+    pub path: PathBuf,
+    /// What it holds for a process that goes on from what the one before has left.
+    pub going_on: String,
+    /// What it holds for one that starts from the beginning.
+    pub starting_over: String,
+    /// Whether the engine may be stopped only to save a checkpoint. Otherwise one is saved when it is stopped for
+    /// another reason.
+    pub while_it_runs: bool,
 }
 
 /// What an earlier attempt has saved.
@@ -153,7 +170,8 @@ pub enum Source {
     },
 }
 
-/// How an engine is asked to save its state and end, at the soft limit or when its worker drains.
+/// How an engine is asked to save its state and end: at the soft limit, when its worker drains, or for a
+/// checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SoftStop {
     /// By TERM, like any process: what it does then is its own affair.
@@ -181,6 +199,7 @@ impl ChildPlan {
             pausing: None,
             confines_itself: false,
             checkpoint: Checkpoint::default(),
+            segments: None,
             resumed: false,
         }
     }

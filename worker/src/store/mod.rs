@@ -30,7 +30,7 @@ pub(crate) use address::Address;
 pub(crate) use inputs::{fetch_inputs, unless_ended};
 pub(crate) use keep::keep;
 pub(crate) use resume::{STAGING, earlier_checkpoint, forget_checkpoints};
-pub(crate) use save::Saver;
+pub(crate) use save::{Between, Saver};
 
 /// How long the client itself tries again what failed in a way that may pass.
 const CLIENT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -4,6 +4,7 @@
 //! A file is whole when its opened file has the same size and time twice, a moment apart, and still when it was
 //! stored. Who replaces his checkpoint by renaming is always whole; who writes into it is when he pauses.
 
+mod between;
 mod held;
 mod times;
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub(crate) use self::between::Between;
 use self::held::{Held, Mark};
 use super::checkpoint::{Manifest, Part, Place};
 use super::deadline::Deadline;
@@ -89,19 +91,7 @@ impl Saver {
         context: &Context,
     ) -> Option<Self> {
         let every = Duration::from_secs(context.config.checkpoint_seconds);
-        let store = context.artifacts.clone().filter(|_| !every.is_zero())?;
-        let task = task.clone();
-        let saving = Saving {
-            store,
-            task,
-            checkpoint,
-            named,
-            job_dir,
-            number: 0,
-            in_vain: Vec::new(),
-            saved: Vec::new(),
-            sets: Vec::new(),
-        };
+        let saving = Saving::begin(checkpoint, named, task, job_dir, context)?;
         let over = CancellationToken::new();
         let noticed = context.notices.subscribe();
         let saving = saving.every(every, over.clone(), noticed);
@@ -132,6 +122,29 @@ impl Drop for Saver {
 }
 
 impl Saving {
+    /// Nothing saved yet; `None` where checkpoints are not stored.
+    fn begin(
+        checkpoint: Checkpoint,
+        named: Named,
+        task: &Task,
+        job_dir: PathBuf,
+        context: &Context,
+    ) -> Option<Self> {
+        let store = context.artifacts.clone().filter(|_| context.config.checkpoint_seconds > 0)?;
+        let task = task.clone();
+        Some(Self {
+            store,
+            task,
+            checkpoint,
+            named,
+            job_dir,
+            number: 0,
+            in_vain: Vec::new(),
+            saved: Vec::new(),
+            sets: Vec::new(),
+        })
+    }
+
     async fn every(
         mut self,
         every: Duration,

@@ -78,6 +78,7 @@ impl Engine for Openfoam {
             pausing: None,
             confines_itself: false,
             checkpoint,
+            segments: None,
             resumed: false,
         }))
     }

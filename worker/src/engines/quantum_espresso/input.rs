@@ -7,6 +7,7 @@ use stageline::task::relative_path;
 
 use super::super::fortran::real;
 use super::namelist::{self, Group};
+use super::restart::{self, Restart};
 
 /// The kinds of calculation that differ in what they show and in when they are done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Input {
     pub nstep: Option<u64>,
     /// The file below the job folder that stops it, if it lies there.
     pub exit_file: Option<PathBuf>,
+    /// Whether what it has saved when it was stopped can be gone on from.
+    pub restart: Restart,
 }
 
 /// The defaults of `pw.x`.
@@ -66,6 +69,7 @@ pub fn read(text: &str) -> Input {
             .map_or(Some(ELECTRON_MAXSTEP), |steps| steps.parse().ok()),
         nstep: control.value("nstep").and_then(|steps| steps.parse().ok()),
         exit_file: exit_file(control),
+        restart: restart::of(&groups),
         calculation_name: Some(calculation_name),
     }
 }

@@ -2,13 +2,12 @@
 //! that was to converge has, whatever the exit code and `JOB DONE.` say.
 //!
 //! `script` is the input file below the inputs folder; further files (pseudopotentials) go into `inputs`.
-//! The input's text is left as it is.
+//! The input's text is left as it is, but for `restart_mode` where it goes on from a checkpoint.
 
 mod input;
 mod namelist;
 mod output;
 mod progress;
-#[cfg_attr(not(test), expect(dead_code, reason = "for going on from a checkpoint, which is not there yet"))]
 mod restart;
 
 use std::ffi::OsString;
@@ -21,8 +20,10 @@ use stageline::{Code, Rejection};
 use self::input::Input;
 use self::output::Output;
 use self::progress::{Progress, Verdict};
+use self::restart::Restart;
 use super::{
-    ChildPlan, Engine, Execution, Exit, Placed, Reader, Site, SoftStop, Step, Stream, mpi, programs,
+    Again, Checkpoint, ChildPlan, Content, Engine, Execution, Exit, Placed, Reader, Segments, Site, SoftStop,
+    Step, Stream, mpi, programs,
 };
 use crate::progress::Report;
 
@@ -41,20 +42,48 @@ impl Engine for QuantumEspresso {
     fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
         let script = task.script.as_deref().unwrap_or_default();
         let path = programs::input("script", script, site)?;
-        let input = input::read(&read_text(&path, script)?);
+        let text = read_text(&path, script)?;
+        let input = input::read(&text);
         let file_name = path.file_name().map_or_else(|| OsString::from("pw.in"), OsString::from);
         let mut files = programs::staged_inputs(task, site)?;
-        files.push(Placed::copy(path, PathBuf::from(&file_name)));
         let processes = task.resources.as_ref().and_then(|resources| resources.cpus).unwrap_or(1);
-        let step = command(processes, file_name, site)?;
         let soft_stop = soft_stop(&input, site);
+        let to = PathBuf::from(&file_name);
+        let (checkpoint, segments) = segments(&input, &soft_stop, to.clone(), text);
+        let going_on = segments.as_ref().filter(|_| {
+            let fits = |saved| input.exit_file.as_ref().is_some_and(|at| restart::fits(saved, at, processes));
+            site.resume.is_some_and(fits)
+        });
+        files.push(match going_on {
+            Some(segments) => Placed { to, content: Content::Text(segments.going_on.clone()) },
+            None => Placed::copy(path, to),
+        });
+        let step = command(processes, file_name, site)?;
         let reader = Box::new(Log { output: Output::new(), progress: Progress::new(input) });
         Ok(Execution::Child(ChildPlan {
             env: mpi::environment(),
             soft_stop,
+            checkpoint,
+            segments,
             ..ChildPlan::of(step, files, reader)
         }))
     }
+}
+
+/// What is saved when it was stopped, and how it goes on; nothing where that would not come to the same.
+fn segments(
+    input: &Input,
+    soft_stop: &SoftStop,
+    path: PathBuf,
+    text: String,
+) -> (Checkpoint, Option<Segments>) {
+    let SoftStop::File { path: exit_file, .. } = soft_stop else { return Default::default() };
+    if input.restart == Restart::Never {
+        return Default::default();
+    }
+    let Some(going_on) = restart::restarting(&text) else { return Default::default() };
+    let while_it_runs = input.restart == Restart::Always;
+    (restart::checkpoint(exit_file), Some(Segments { path, going_on, starting_over: text, while_it_runs }))
 }
 
 fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
@@ -116,6 +145,23 @@ impl Reader for Log {
 
     fn knows_its_end(&self) -> bool {
         true
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.progress.is_at_work()
+    }
+
+    fn stopped_as_asked(&self, exit: Exit) -> bool {
+        self.progress.stopped_as_asked(exit)
+    }
+
+    fn cannot_go_on(&self, exit: Exit) -> bool {
+        self.progress.cannot_go_on(exit)
+    }
+
+    fn begins_again(&mut self, again: Again) {
+        self.output = Output::new();
+        self.progress.begins_again(again);
     }
 
     fn verdict(mut self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {

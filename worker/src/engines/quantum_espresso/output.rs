@@ -11,6 +11,8 @@ mod tests;
 
 /// Longer lines are no output of `pw.x`' own.
 const LONGEST_LINE: usize = 4 * 1024;
+/// What it says when it has found its file `PREFIX.EXIT`.
+pub const ASKED: &str = "Program stopped by user request";
 /// More text in an error frame is not kept.
 const MOST_ERROR_BYTES: usize = 800;
 
@@ -240,7 +242,7 @@ fn nuclei(line: &str) -> Option<Event> {
 }
 
 fn ending(line: &str) -> Option<Event> {
-    const STOPS: [&str; 2] = ["Program stopped by user request", "Maximum CPU time exceeded"];
+    const STOPS: [&str; 2] = [ASKED, "Maximum CPU time exceeded"];
     if line == "JOB DONE." {
         return Some(Event::JobDone);
     }

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use super::super::self_consistency::{Divergence, WHOLE, share};
 use super::input::{Calculation, Input};
 use super::output::Event;
+use crate::engines::Again;
 use crate::progress::Report;
 
+mod again;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -28,7 +30,20 @@ pub struct Progress {
     sums: Sums,
     latest: Latest,
     ending: Ending,
+    /// What this process has done, of those that go on one from the other.
+    process: Process,
     entered: Option<&'static str>,
+}
+
+/// What one process has done.
+#[derive(Debug, Clone, Default)]
+struct Process {
+    /// It has begun a cycle's iteration, or bands.
+    at_work: bool,
+    /// It has come to the end of an iteration, or of bands.
+    has_done: bool,
+    /// The cycle that it will begin is one that a process before it has begun.
+    continues: bool,
 }
 
 /// The current self-consistent cycle.
@@ -48,6 +63,7 @@ struct Sums {
     iterations: u64,
     bfgs_steps: u64,
     dynamics_steps: u64,
+    wall_seconds: f64,
 }
 
 /// The newest numbers.
@@ -92,6 +108,7 @@ impl Progress {
             sums: Sums::default(),
             latest: Latest::default(),
             ending: Ending::default(),
+            process: Process::default(),
             entered: None,
         }
     }
@@ -126,7 +143,7 @@ impl Progress {
                 true
             }
             Event::BandsBegin => {
-                self.ending.bands_begun = true;
+                (self.ending.bands_begun, self.process.at_work) = (true, true);
                 true
             }
             Event::BfgsSteps(_)
@@ -154,18 +171,23 @@ impl Progress {
     fn cycle(&mut self, event: &Event) {
         let cycle = &mut self.cycle;
         match event {
+            Event::CycleBegins if std::mem::take(&mut self.process.continues) => cycle.open = true,
             Event::CycleBegins => {
                 *cycle = Cycle { open: true, threshold: cycle.threshold, ..Cycle::default() };
                 self.divergence.begin();
                 self.sums.cycles = self.sums.cycles.saturating_add(1);
             }
-            Event::Iteration(number) => cycle.iteration = cycle.iteration.max(*number),
+            Event::Iteration(number) => {
+                cycle.iteration = cycle.iteration.max(*number);
+                self.process.at_work = true;
+            }
             Event::Energy(energy) => {
                 self.latest.energy = Some(*energy);
                 self.divergence.energy(*energy);
             }
             Event::Accuracy(accuracy) => {
                 self.latest.accuracy = Some(*accuracy);
+                self.process.has_done = true;
                 self.divergence.number(*accuracy);
                 cycle.first.get_or_insert(*accuracy);
             }
@@ -206,7 +228,7 @@ impl Progress {
             Event::IonsFailed => ending.ions_failed = true,
             Event::StepsExhausted => ending.steps_exhausted = true,
             Event::DynamicsEnded => ending.dynamics_ended = true,
-            Event::BandsEnded => ending.bands_ended = true,
+            Event::BandsEnded => (ending.bands_ended, self.process.has_done) = (true, true),
             Event::Stopped(why) => ending.stopped = ending.stopped.or(Some(why)),
             Event::Error { routine, text } => {
                 ending.error.get_or_insert_with(|| (routine.clone(), text.clone()));
@@ -214,7 +236,8 @@ impl Progress {
             Event::WallSeconds(seconds) => ending.wall_seconds = Some(*seconds),
             Event::JobDone => {
                 ending.job_done = true;
-                if !self.cycle.open && ending.not_converged.is_none() && self.sums.cycles > 0 {
+                let whole = ending.not_converged.is_none() && ending.stopped.is_none();
+                if !self.cycle.open && whole && self.sums.cycles > 0 {
                     self.share = WHOLE;
                 }
             }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::Config;
+use crate::engines::{Resume, SavedFile};
 
 struct Place {
     // Removed when it goes.
@@ -32,7 +33,11 @@ impl Place {
     }
 
     fn plan(&self, record: &serde_json::Value) -> Result<ChildPlan, Failure> {
-        let site = Site { config: &self.config, job_dir: Path::new("/job"), resume: None };
+        self.plan_with(record, None)
+    }
+
+    fn plan_with(&self, record: &serde_json::Value, resume: Option<&Resume>) -> Result<ChildPlan, Failure> {
+        let site = Site { config: &self.config, job_dir: Path::new("/job"), resume };
         match QuantumEspresso.plan(&Task::deserialize(record).unwrap(), &site)? {
             Execution::Child(plan) => Ok(plan),
             Execution::Inline(_) => panic!("it runs as a process"),
@@ -83,6 +88,40 @@ fn it_is_asked_to_stop_by_a_file_in_its_outdir_or_by_term_where_that_is_elsewher
     let mut place = Place::with("&control /");
     place.config.pass_environment = vec!["ESPRESSO_TMPDIR".into()];
     assert_eq!(place.plan(&record()).unwrap().soft_stop, SoftStop::Terminate, "nobody knows where");
+}
+
+#[test]
+fn it_goes_on_from_what_as_many_processes_have_saved_and_leaves_the_input_alone_otherwise() {
+    let place = Place::with(INPUT);
+    let saved = |count: u32| Resume {
+        files: (1..=count)
+            .map(|n| SavedFile { path: format!("out/si.wfc{n}"), at: "/saved".into() })
+            .collect(),
+    };
+    let original = Placed::copy(place.config.inputs_dir.join("si/pw.in"), "pw.in".into());
+    for (processes, count) in [(1, 0), (1, 2), (2, 1)] {
+        let mut record = record();
+        record["resources"] = json!({"cpus": processes});
+        let plan = place.plan_with(&record, Some(&saved(count))).unwrap();
+        assert_eq!(plan.files, std::slice::from_ref(&original), "{processes} after {count}");
+    }
+    let plan = place.plan_with(&record(), Some(&saved(1))).unwrap();
+    let Content::Text(text) = &plan.files[0].content else { panic!("{:?}", plan.files) };
+    assert!(text.contains("restart_mode = 'restart'"), "{text}");
+    let segments = plan.segments.unwrap();
+    assert_eq!((&segments.going_on, segments.starting_over.as_str()), (text, INPUT));
+    assert_eq!((segments.path.to_str(), segments.while_it_runs), (Some("pw.in"), true));
+}
+
+#[test]
+fn nothing_is_saved_of_what_would_come_to_another_result_or_lies_elsewhere() {
+    let plan = |text: &str| Place::with(text).plan(&record()).unwrap();
+    for text in ["&control calculation='md' /", "&control outdir='/scratch' /", "no namelist"] {
+        let plan = plan(text);
+        assert!(plan.segments.is_none() && plan.checkpoint.files.is_empty(), "{text}");
+    }
+    let cell = plan("&control calculation='vc-relax' /");
+    assert!(!cell.segments.unwrap().while_it_runs && !cell.checkpoint.files.is_empty());
 }
 
 #[test]

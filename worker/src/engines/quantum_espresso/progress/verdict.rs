@@ -118,7 +118,7 @@ impl Progress {
             ("cycles", json!(some(sums.cycles))),
             ("bfgsSteps", json!(self.ending.ions_converged.then_some(sums.bfgs_steps))),
             ("dynamicsSteps", json!(some(sums.dynamics_steps))),
-            ("wallSeconds", json!(self.ending.wall_seconds)),
+            ("wallSeconds", json!(self.ending.wall_seconds.map(|last| sums.wall_seconds + last))),
         ];
         let counts = latest.counts.iter().map(|(name, count)| (*name, json!(count)));
         let measured = self.measured().map(|(name, value)| (name, json!(value)));
