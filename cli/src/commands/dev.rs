@@ -14,12 +14,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
-use crate::connection::DevFile;
+use crate::connection::{ARTIFACTS_URL, DevFile, JOBS};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 
-pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: DevArgs,
+    dir: &Path,
+    artifacts: Option<String>,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let artifacts = artifacts.filter(|url| !url.is_empty());
     let log_format = if format == Format::Json { LogFormat::Json } else { LogFormat::Text };
     logging::init(
         log_format,
@@ -35,11 +41,13 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         lease: Lease::default(),
     };
     let system = System::start(options).await?;
-    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &system).await?) };
+    let worker = if args.no_worker { None } else { Some(worker(&args, dir, &artifacts, &system).await?) };
+    let environment =
+        system.deployment().to_env().into_iter().chain(artifacts.map(|url| (ARTIFACTS_URL, url)));
     let file = DevFile {
         endpoint: system.local().endpoint(),
         pid: std::process::id(),
-        environment: system.deployment().to_env().into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
+        environment: environment.into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
     };
     // From here on others know of this process and may signal it: a default handler would leave the file.
     let signals = Signals::new()?;
@@ -105,17 +113,23 @@ async fn until_stopped(
     }
 }
 
-async fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, Failure> {
+async fn worker(
+    args: &DevArgs,
+    dir: &Path,
+    artifacts: &Option<String>,
+    system: &System,
+) -> Result<Worker, Failure> {
     // The system has locked the folder, so no other worker has it.
-    end_leftovers(&dir.join("jobs")).await;
+    end_leftovers(&dir.join(JOBS)).await;
     let defaults = Config::default();
     let config = Config {
         slots: args.slots.unwrap_or(defaults.slots.max(4)),
-        work_dir: dir.join("jobs"),
+        work_dir: dir.join(JOBS),
         inputs_dir: args.inputs.clone(),
         allow_any_program: true,
         lammps_program: args.lammps.clone(),
         term_grace_seconds: 5,
+        artifacts_url: artifacts.clone(),
         ..defaults
     };
     let custody = Custody::of_whole_process().map_err(WorkerError::Custody)?;

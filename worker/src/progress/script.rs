@@ -53,6 +53,9 @@ impl Script {
             Ok(said) => self.said(said),
             Err(contract::Unreadable) => {
                 self.unreadable += 1;
+                if let Some(why) = contract::cut(line) {
+                    (self.result, self.refused) = (None, Some(why));
+                }
                 None
             }
         }

@@ -60,6 +60,13 @@ impl Store {
         stored
     }
 
+    /// Stores bytes of a value under `key`; gives what they are.
+    pub(super) async fn put_value(&self, bytes: Vec<u8>, key: &Path) -> Result<Stored, StoreError> {
+        let stored = Stored { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(&bytes)) };
+        self.put_bytes(bytes, key).await?;
+        Ok(stored)
+    }
+
     /// Stores a few bytes under `key`.
     pub(super) async fn put_bytes(&self, bytes: Vec<u8>, key: &Path) -> Result<(), StoreError> {
         self.objects.put(key, PutPayload::from(bytes)).await?;
@@ -92,7 +99,9 @@ impl Source {
     /// The next part, and whether it is the last.
     async fn next(mut self, most: u64) -> Result<(Self, Vec<u8>, bool), StoreError> {
         let read = tokio::task::spawn_blocking(move || {
-            let mut part = Vec::new();
+            // As much as will be read: a vector that grows to its size takes twice as much meanwhile.
+            let left = self.file.metadata()?.len().saturating_sub(self.bytes).min(most);
+            let mut part = Vec::with_capacity(usize::try_from(left + 1).unwrap_or_default());
             (&self.file).take(most).read_to_end(&mut part)?;
             self.hash.update(&part);
             self.bytes += part.len() as u64;
