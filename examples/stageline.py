@@ -64,7 +64,7 @@ def track(items: Iterable[T], name: str, total: Optional[int] = None) -> Iterato
 
 
 def result(values: Any) -> None:
-    """Give the task's result: anything that JSON can say, at most 100 KiB. The last one counts."""
+    """Give the task's result: anything that JSON can say in 1 MiB. The last one counts."""
     _say(result=values)
 
 

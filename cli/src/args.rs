@@ -21,6 +21,10 @@ pub struct Args {
     /// AWS_ENDPOINT_URL or STAGELINE_TASKS_TABLE is set.
     #[arg(long, global = true, default_value = ".stageline", env = "STAGELINE_DIR")]
     pub dir: PathBuf,
+    /// The artifact store of the workers, s3://bucket/prefix or file:///folder: where `submit` puts large parameters
+    /// and `logs` finds logs. For `dev`: the store of its worker.
+    #[arg(long, global = true, value_name = "URL", env = "STAGELINE_ARTIFACTS_URL")]
+    pub artifacts: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -37,6 +41,8 @@ pub enum Command {
     Watch(TasksArgs),
     /// Show a task and its stages.
     Status(TaskArgs),
+    /// Show what a task has printed, also while it runs.
+    Logs(LogsArgs),
     /// Ask for the end of tasks, also of running ones.
     Cancel(TasksArgs),
     /// Ask to hold tasks: what waits is not started, what runs is stopped where it is.
@@ -173,6 +179,49 @@ pub struct TasksArgs {
 pub struct TaskArgs {
     /// The task.
     pub id: TaskId,
+}
+
+/// `stageline logs`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct LogsArgs {
+    /// The task.
+    pub id: TaskId,
+    /// Which of the two.
+    #[arg(long, value_enum, default_value = "stdout")]
+    pub stream: LogStream,
+    /// Of this attempt [default: the latest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
+    /// Go on until the task ends.
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// `--stream`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl LogStream {
+    /// As it is typed.
+    pub fn stream(self) -> &'static str {
+        match self {
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+        }
+    }
+
+    /// What its log is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogStream::Stdout => "stdout.log",
+            LogStream::Stderr => "stderr.log",
+        }
+    }
 }
 
 /// `stageline list`.

@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 
 use crate::failure::Failure;
 
+/// The variable that names the artifact store.
+pub const ARTIFACTS_URL: &str = "STAGELINE_ARTIFACTS_URL";
+/// Where the worker of `stageline dev` has its job folders, below the folder of that.
+pub const JOBS: &str = "jobs";
+
 /// What `stageline dev` leaves for other commands while it runs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +62,10 @@ pub struct Connection {
     pub system: String,
     /// Whether it is a `stageline dev`.
     pub is_dev: bool,
+    /// The artifact store of the worker of a `stageline dev`.
+    pub artifacts: Option<String>,
+    /// The job folders of that worker.
+    pub jobs: Option<PathBuf>,
     /// The variables of the deployment that nobody has set: a default was taken for them.
     pub missing: Vec<&'static str>,
 }
@@ -84,6 +93,8 @@ pub async fn connection(dir: &Path) -> Result<Connection, Failure> {
             deployment,
             system: format!("the `stageline dev` of {} at {}", path.display(), file.endpoint),
             is_dev: true,
+            artifacts: lookup(ARTIFACTS_URL),
+            jobs: Some(dir.join(JOBS)),
             missing: missing(lookup),
         });
     }
@@ -95,7 +106,15 @@ pub async fn connection(dir: &Path) -> Result<Connection, Failure> {
         None => format!("AWS, region {region}"),
     };
     let aws = Aws::new(&config, &deployment);
-    Ok(Connection { aws, deployment, system, is_dev: false, missing: missing(env) })
+    Ok(Connection {
+        aws,
+        deployment,
+        system,
+        is_dev: false,
+        artifacts: None,
+        jobs: None,
+        missing: missing(env),
+    })
 }
 
 fn missing(lookup: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use stageline::Rejection;
 use stageline::aws::{AwsError, DeploymentError};
 use stageline::task::{Status, TaskId};
 use stageline_local::LocalError;
-use stageline_worker::WorkerError;
+use stageline_worker::{ArtifactError, WorkerError};
 
 use crate::exit::Exit;
 
@@ -49,6 +49,9 @@ pub enum Failure {
     /// AWS did not answer, or refused.
     #[error("AWS_ERROR: {0}")]
     Aws(#[from] AwsError),
+    /// The artifact store did not answer, or refused.
+    #[error("ARTIFACT_STORE_ERROR: {0}")]
+    Artifacts(#[from] ArtifactError),
     /// The file of `stageline dev` cannot be used.
     #[error("DEV_FILE_UNREADABLE: {}: {reason}", path.display())]
     DevFile {
@@ -144,7 +147,7 @@ impl Failure {
             Failure::Rejected(_) | Failure::Argument(_) | Failure::Exists(_) => Exit::Invalid,
             Failure::Ended { .. } | Failure::NotEnded { .. } | Failure::Changed(_) => Exit::Invalid,
             Failure::NotFound(_) => Exit::NotFound,
-            Failure::Aws(_) | Failure::DevNotRunning { .. } => Exit::Aws,
+            Failure::Aws(_) | Failure::Artifacts(_) | Failure::DevNotRunning { .. } => Exit::Aws,
             Failure::Local { .. } => Exit::Environment,
             Failure::Worker(WorkerError::Aws(_)) => Exit::Aws,
             Failure::Worker(_) | Failure::Deployment(_) | Failure::DevFile { .. } => Exit::Environment,

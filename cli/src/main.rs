@@ -8,6 +8,7 @@ mod failure;
 mod output;
 mod plain;
 mod progress;
+mod stored;
 
 use std::process::ExitCode;
 

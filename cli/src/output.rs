@@ -30,6 +30,14 @@ pub fn line(text: impl std::fmt::Display) {
     }
 }
 
+/// Writes bytes of data as they are. A closed pipe ends the command as above.
+pub fn raw(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Writes one JSON document.
 pub fn json(value: &impl Serialize) {
     line(json_text(value));

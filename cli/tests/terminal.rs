@@ -64,7 +64,7 @@ async fn what_anybody_wrote_into_a_record_does_not_reach_the_terminal_as_it_is()
         harmless(&run);
     }
     // JSON escapes them, and a program gets what is there.
-    for args in [&["watch", "hostile"][..], &["status", "hostile"], &["list"]] {
+    for args in [&["watch", "hostile"][..], &["status", "hostile"], &["logs", "hostile"], &["list"]] {
         let run = place.run([&["--output", "json"], args].concat());
         assert!(run.stdout.contains("hostile"), "{run:?}");
         only_text(&run);

@@ -22,7 +22,7 @@ use crate::guard;
 use crate::hooks::Ended;
 use crate::progress::Reporter;
 use crate::running::Begun;
-use crate::store;
+use crate::store::{self, LogParts};
 use crate::take::{Taken, take};
 
 /// How long the end of an attempt is tried to be written before it is left to the rescue.
@@ -249,6 +249,11 @@ async fn execute(
     task: &Task,
     orders: &mut Orders,
 ) -> Result<(Outcome, Leavings), Abandoned> {
+    let brought = match store::with_params(task, context, orders).await? {
+        Ok(brought) => brought,
+        Err(outcome) => return Ok((outcome, Leavings::default())),
+    };
+    let task = brought.as_deref().unwrap_or(task);
     let job_dir = child::job_dir(&context.config, task);
     let search = store::earlier_checkpoint(task, &job_dir, context);
     let resume = match store::unless_ended(search, context, orders).await? {
@@ -267,18 +272,36 @@ async fn execute(
     let ended = match execution {
         Execution::Inline(run) => {
             let outcome = run_inline(run, &reporter, context, TimeLimits::of(task), orders).await;
-            outcome.map(|outcome| (outcome, Leavings::default()))
+            match outcome {
+                Ok(outcome) => store::keep((outcome, Leavings::default()), task, None, context, orders).await,
+                Err(abandoned) => Err(abandoned),
+            }
         }
         Execution::Child(mut plan) => {
             if let Some(resume) = &resume {
                 resume.put_into(&mut plan);
             }
+            let mut logs = None;
             let ended = match assigned(plan.confines_itself, task, context, orders).await {
-                Ok(gpus) => child::run(plan, task, &job_dir, gpus.ids(), context, &reporter, orders).await,
+                Ok(gpus) => {
+                    logs = LogParts::begin(task, &job_dir, context);
+                    child::run(plan, task, &job_dir, gpus.ids(), context, &reporter, orders).await
+                }
                 Err(stopped) => stopped.map(|outcome| (outcome, Leavings::default())),
             };
             match ended {
-                Ok(ended) => store::keep(ended, task, &job_dir, context, orders).await,
+                Ok(ended) => {
+                    let parts = match logs {
+                        Some(logs) => Some(logs.end().await),
+                        None => None,
+                    };
+                    let kept = store::keep(ended, task, Some(&job_dir), context, orders).await;
+                    if let (Some(parts), Ok((_, left))) = (parts, &kept) {
+                        parts.forget(&left.artifacts).await;
+                    }
+                    kept
+                }
+                // What is stored of its logs stays.
                 abandoned => abandoned,
             }
         }

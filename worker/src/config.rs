@@ -100,6 +100,9 @@ pub struct Config {
     pub input_limit_bytes: u64,
     /// Seconds between two looks for a checkpoint of a running task to store; 0 stores none. Default 60.
     pub checkpoint_seconds: u64,
+    /// Seconds between two looks for what is new in the logs of a running task, to store it; 0 stores none before its
+    /// end. Default 30.
+    pub log_part_seconds: u64,
     /// Days after which job folders are removed. Default: never.
     pub keep_job_days: Option<u32>,
     /// Failures in a row that are this machine's own (a program is missing, the disk is full, no licence) after
@@ -214,6 +217,7 @@ impl Default for Config {
             input_roots: Vec::new(),
             input_limit_bytes: 16 << 30,
             checkpoint_seconds: 60,
+            log_part_seconds: 30,
             keep_job_days: None,
             breaker_failures: 3,
             breaker_pause_seconds: 30,

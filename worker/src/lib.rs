@@ -39,4 +39,5 @@ mod worker;
 
 pub use config::{Config, ConfigError};
 pub use service::serve;
+pub use store::{ArtifactError, Artifacts, Log, read_reference};
 pub use worker::{Worker, WorkerError};

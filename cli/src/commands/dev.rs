@@ -14,18 +14,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DevArgs;
-use crate::connection::DevFile;
+use crate::connection::{ARTIFACTS_URL, DevFile, JOBS};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 
-pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: DevArgs,
+    dir: &Path,
+    artifacts: Option<String>,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let artifacts = artifacts.filter(|url| !url.is_empty());
     let log_format = if format == Format::Json { LogFormat::Json } else { LogFormat::Text };
     logging::init(
         log_format,
         "warn,dynoxide=error,stageline_dispatcher=info,stageline_worker=info,stageline_local=info",
     );
-    let config = if args.no_worker { None } else { Some(config(&args, dir)?) };
+    let config = if args.no_worker { None } else { Some(config(&args, dir, artifacts.as_deref())?) };
     let any_program = config.as_ref().is_some_and(|config| config.allow_any_program);
     let options = SystemOptions {
         local: LocalOptions {
@@ -37,14 +43,20 @@ pub(super) async fn run(args: DevArgs, dir: &Path, format: Format) -> Result<Exi
         lease: Lease::default(),
     };
     let system = System::start(options).await?;
+    let artifacts = match &config {
+        Some(config) => config.artifacts_url.clone(),
+        None => artifacts,
+    };
     let worker = match config {
         Some(config) => Some(worker(config, dir, &system).await?),
         None => None,
     };
+    let environment =
+        system.deployment().to_env().into_iter().chain(artifacts.map(|url| (ARTIFACTS_URL, url)));
     let file = DevFile {
         endpoint: system.local().endpoint(),
         pid: std::process::id(),
-        environment: system.deployment().to_env().into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
+        environment: environment.into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
     };
     // From here on others know of this process and may signal it: a default handler would leave the file.
     let signals = Signals::new()?;
@@ -111,7 +123,7 @@ async fn until_stopped(
 }
 
 /// The worker's settings: for development, with those of the file over them, and what is typed over all.
-fn config(args: &DevArgs, dir: &Path) -> Result<Config, Failure> {
+fn config(args: &DevArgs, dir: &Path, artifacts: Option<&str>) -> Result<Config, Failure> {
     let defaults = Config::default();
     let slots = defaults.slots.max(4);
     let mut config = Config { slots, allow_any_program: true, term_grace_seconds: 5, ..defaults };
@@ -121,16 +133,17 @@ fn config(args: &DevArgs, dir: &Path) -> Result<Config, Failure> {
     Ok(Config {
         slots: args.slots.unwrap_or(config.slots),
         // Where a later start looks for what a killed one left.
-        work_dir: dir.join("jobs"),
+        work_dir: dir.join(JOBS),
         inputs_dir: args.inputs.clone().unwrap_or(config.inputs_dir),
         lammps_program: args.lammps.clone().unwrap_or(config.lammps_program),
+        artifacts_url: artifacts.map(str::to_owned).or(config.artifacts_url),
         ..config
     })
 }
 
 async fn worker(config: Config, dir: &Path, system: &System) -> Result<Worker, Failure> {
     // The system has locked the folder, so no other worker has it.
-    end_leftovers(&dir.join("jobs")).await;
+    end_leftovers(&dir.join(JOBS)).await;
     let custody = Custody::of_whole_process().map_err(WorkerError::Custody)?;
     Ok(Worker::new(config, system.aws(), system.deployment(), Clock::system(), custody)?)
 }

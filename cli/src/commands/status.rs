@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use stageline::aws::Aws;
-use stageline::task::{HistoryEntry, Stage, Status, Task, TaskId};
+use stageline::task::{HistoryEntry, Reference, Stage, Status, Task, TaskId};
 use stageline::{At, Clock};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format, colour};
 use crate::plain::{plain, plain_line};
+use crate::stored::bring;
 
 /// The transitions that are shown; the record keeps more.
 const HISTORY_SHOWN: usize = 5;
@@ -18,7 +19,10 @@ const HISTORY_SHOWN: usize = 5;
 const INDENT: &str = "\n           ";
 
 pub(super) async fn run(aws: &Aws, id: &TaskId, format: Format) -> Result<Exit, Failure> {
-    let (task, stages) = read(aws, id).await?;
+    let (mut task, stages) = read(aws, id).await?;
+    if format == Format::Json {
+        bring(&mut task, aws).await;
+    }
     show(&task, &stages, format);
     Ok(Exit::Success)
 }
@@ -70,7 +74,9 @@ fn text(task: &Task, stages: &[Stage]) {
         row("history", last.iter().map(history_line).collect::<Vec<_>>().join("\n"));
     }
     if let Some(result) = &task.result {
-        row("result", result.to_string());
+        let elsewhere = Reference::of_value(result);
+        let elsewhere = elsewhere.map(|at| format!("{} bytes in {}", at.size_bytes, at.uri));
+        row("result", elsewhere.unwrap_or_else(|| result.to_string()));
     }
     for artifact in task.artifacts.iter().flatten() {
         let size = artifact.size_bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();

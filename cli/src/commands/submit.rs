@@ -5,21 +5,31 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stageline::clock::Clock;
-use stageline::task::{Priority, RetryPolicy, RetryStrategy, Target, Task, TaskId};
+use stageline::task::{LARGEST_INLINE_BYTES, Priority, RetryPolicy, RetryStrategy, Target, Task, TaskId};
 use stageline::{Code, Rejection};
 
 use crate::args::SubmitArgs;
-use crate::connection::connect;
+use crate::connection::connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Format};
+use crate::stored::{put_away, store};
 
 /// The first delay before a retry when none is typed: longer than a hiccup, shorter than a coffee.
 const RETRY_DELAY_SECONDS: u32 = 5;
 
-pub(super) async fn run(args: SubmitArgs, dir: &Path, format: Format) -> Result<Exit, Failure> {
-    let task = task(&args)?;
-    let aws = connect(dir).await?;
+pub(super) async fn run(
+    args: SubmitArgs,
+    dir: &Path,
+    artifacts: Option<&str>,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let mut task = task(&args)?;
+    let connection = connection(dir).await?;
+    if task.params_bytes() > LARGEST_INLINE_BYTES {
+        put_away(&mut task, store(artifacts, &connection)?).await?;
+    }
+    let aws = connection.aws;
     if !aws.tasks.put_new(&task).await? {
         return Err(Failure::Exists(task.id));
     }
@@ -37,7 +47,7 @@ pub(super) async fn run(args: SubmitArgs, dir: &Path, format: Format) -> Result<
     Ok(Exit::Success)
 }
 
-/// The record that the arguments describe, checked as the dispatcher will check it.
+/// The record that the arguments describe, checked as the dispatcher will check it, but for the size of `params`.
 fn task(args: &SubmitArgs) -> Result<Task, Failure> {
     let mut record = match &args.json {
         Some(path) => read_record(path)?,
@@ -110,7 +120,7 @@ fn task(args: &SubmitArgs) -> Result<Task, Failure> {
         }
     }
     let task = Task::from_json(Value::Object(record))?;
-    task.validate()?;
+    task.validate_beyond_params_size()?;
     Ok(task)
 }
 

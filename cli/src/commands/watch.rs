@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::output::{self, Format, colour};
 use crate::plain::plain_line;
 use crate::progress::style;
+use crate::stored::bring;
 
 const PERIOD: Duration = Duration::from_millis(500);
 /// Failed reads in a row before watching is given up: a moment without network is no reason to.
@@ -65,6 +66,11 @@ pub(super) async fn run(aws: &Aws, ids: &[TaskId], format: Format) -> Result<Exi
         }
     }
     view.close();
+    if format == Format::Json {
+        for (task, _) in ended.values_mut() {
+            bring(task, aws).await;
+        }
+    }
     for (n, (task, stages)) in ids.iter().filter_map(|id| ended.get(id)).enumerate() {
         if n > 0 && format == Format::Text {
             output::line("");

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Task;
+use super::{LARGEST_INLINE_BYTES, Reference, Task};
 use crate::{Code, Rejection};
 
 /// The engines this version knows. A worker refuses the ones it does not carry.
@@ -22,8 +22,6 @@ pub const ENGINES: &[&str] = &[
     "vasp",
 ];
 
-/// `params` as JSON; DynamoDB's whole item may have 400 KB, and updates are charged by the whole item.
-const LARGEST_PARAMS_BYTES: usize = 100 * 1024;
 const LARGEST_COMMAND_BYTES: usize = 16 * 1024;
 const LARGEST_TEXT_BYTES: usize = 1024;
 const MOST_INPUTS: usize = 100;
@@ -37,7 +35,26 @@ impl Task {
     /// # Errors
     /// The first violation, with its code and what to do.
     pub fn validate(&self) -> Result<(), Rejection> {
+        let bytes = self.params_bytes();
+        if bytes > LARGEST_INLINE_BYTES {
+            return Err(Rejection::new(
+                Code::RecordTooLarge,
+                format!(
+                    "`params` has {bytes} bytes, more than {LARGEST_INLINE_BYTES}; put it into the artifact store \
+                     (`stageline submit --artifacts URL` does it), or put large data into a file"
+                ),
+            ));
+        }
+        self.validate_beyond_params_size()
+    }
+
+    /// The same for a task whose `params` are not going to be on its record, or were brought from elsewhere.
+    ///
+    /// # Errors
+    /// The first violation, with its code and what to do.
+    pub fn validate_beyond_params_size(&self) -> Result<(), Rejection> {
         self.check_sizes()?;
+        self.params_reference()?;
         if let Some(script) = &self.script {
             relative_path("script", script)?;
         }
@@ -127,8 +144,28 @@ impl Task {
         parse_argv(command)
     }
 
+    /// How large `params` are as JSON.
+    pub fn params_bytes(&self) -> usize {
+        // A map of JSON values always has a JSON text.
+        self.params
+            .as_ref()
+            .map_or(0, |params| serde_json::to_vec(params).map_or(usize::MAX, |json| json.len()))
+    }
+
+    /// Where `params` are, if they are not on the record.
+    ///
+    /// # Errors
+    /// [`Code::RecordMalformed`] when they look like a reference and are none.
+    pub fn params_reference(&self) -> Result<Option<Reference>, Rejection> {
+        self.params.as_ref().map_or(Ok(None), |params| Reference::of("params", params))
+    }
+
     fn check_container(&self) -> Result<(), Rejection> {
-        if !self.params.as_ref().is_some_and(|params| params.get("image").is_some_and(Value::is_string)) {
+        // What is not on the record is looked at once the worker has it.
+        let elsewhere = self.params_reference()?.is_some();
+        if !elsewhere
+            && !self.params.as_ref().is_some_and(|params| params.get("image").is_some_and(Value::is_string))
+        {
             return Err(Rejection::new(
                 Code::EngineInputInvalid,
                 "engine \"container\" needs `params.image`, the name of its image, such as \"python:3.12-slim\"",
@@ -144,13 +181,6 @@ impl Task {
                 format!("`{what}` has {found} bytes, more than {limit}; put large data into a file"),
             )
         };
-        if let Some(params) = &self.params {
-            // A map of JSON values always has a JSON text.
-            let bytes = serde_json::to_vec(params).map_or(usize::MAX, |json| json.len());
-            if bytes > LARGEST_PARAMS_BYTES {
-                return Err(too_large("params", bytes, LARGEST_PARAMS_BYTES));
-            }
-        }
         let texts = [
             ("command", &self.command, LARGEST_COMMAND_BYTES),
             ("script", &self.script, LARGEST_TEXT_BYTES),

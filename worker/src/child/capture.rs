@@ -11,11 +11,14 @@ use nix::sys::stat::Mode;
 use stageline::task::Artifact;
 use tracing::warn;
 
+use crate::progress::contract::{self, MARK};
+
 /// Bytes of each stream on the record.
 const TAIL_BYTES: usize = 4 * 1024;
 /// Stands for what comes before the tail.
 const CUT: &str = "…\n";
-/// A longer line is cut for the reader. No engine's own lines come near it, but a script's result may.
+/// A longer line is cut for the reader. No engine's own lines come near it, but a script's result may: a line of
+/// the progress contract has a bound of its own.
 const LONGEST_LINE_BYTES: usize = 128 * 1024;
 
 /// One stream of one child.
@@ -56,8 +59,7 @@ impl Capture {
                 [text @ .., end @ (b'\n' | b'\r')] => (text, Some(*end)),
                 text => (text, None),
             };
-            let room = LONGEST_LINE_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
+            self.line.extend_from_slice(&text[..text.len().min(self.room(text))]);
             let is_blank = self.line.is_empty();
             match end {
                 Some(b'\n') if is_blank && self.returned => self.returned = false,
@@ -82,10 +84,19 @@ impl Capture {
         }
     }
 
+    /// How many bytes of `more` the line still takes.
+    fn room(&self, more: &[u8]) -> usize {
+        let room = LONGEST_LINE_BYTES.saturating_sub(self.line.len());
+        let begin = if self.line.is_empty() { more } else { &self.line };
+        let may_be_longer = more.len() > room && begin.trim_ascii_start().starts_with(MARK.as_bytes());
+        if may_be_longer { contract::LONGEST_LINE_BYTES.saturating_sub(self.line.len()) } else { room }
+    }
+
     fn end_line(&mut self, each_line: &mut impl FnMut(&str)) {
         let text = String::from_utf8_lossy(&self.line);
         each_line(&text);
         self.line.clear();
+        self.line.shrink_to(LONGEST_LINE_BYTES);
     }
 
     // Page-cache writes of at most 64 KiB: they do not hold up the runtime.
@@ -178,6 +189,23 @@ mod tests {
         assert_eq!(capture.tail().len(), TAIL_BYTES - CUT.len());
         assert_eq!(dir.path().join("stdout.log").metadata().unwrap().len(), 10_000);
         assert_eq!(capture.artifact().unwrap().size_bytes, Some(10_000));
+    }
+
+    #[test]
+    fn a_line_of_the_contract_may_be_longer_than_others_and_leaves_no_room_behind() {
+        let (_dir, mut capture) = capture(0);
+        let mut lengths = Vec::new();
+        for begin in ["::stageline {", " ::stageline {", "plain "] {
+            for chunk in [begin.as_bytes(), &[b'x'; 900_000], b"\n"] {
+                capture.take(chunk, |line| lengths.push(line.len()));
+            }
+        }
+        for _ in 0..20 {
+            capture.take(format!("::stageline {}", "x".repeat(64 * 1024)).as_bytes(), |_| {});
+        }
+        capture.end(|line| lengths.push(line.len()));
+        assert_eq!(lengths, [900_013, 900_014, LONGEST_LINE_BYTES, contract::LONGEST_LINE_BYTES]);
+        assert!(capture.line.capacity() <= LONGEST_LINE_BYTES);
     }
 
     #[test]

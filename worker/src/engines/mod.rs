@@ -13,7 +13,7 @@ mod mock;
 mod mpi;
 mod openfoam;
 mod plan;
-mod programs;
+pub(crate) mod programs;
 mod python;
 mod quantum_espresso;
 mod self_consistency;
@@ -149,12 +149,13 @@ impl Engines {
         Self(all.into_iter().map(|engine| (engine.name(), engine)).collect())
     }
 
-    /// Validates the record once more (anybody can write to the table) and lets its engine plan it.
+    /// Validates the task once more (anybody can write to the table) and lets its engine plan it.
     ///
     /// # Errors
     /// A failure of the task, with what is wrong and what to do.
     pub fn plan(&self, task: &Task, site: &Site<'_>) -> Result<Execution, Failure> {
-        task.validate().map_err(|rejection| Failure::fatal(rejection.code, rejection.message))?;
+        task.validate_beyond_params_size()
+            .map_err(|rejection| Failure::fatal(rejection.code, rejection.message))?;
         let engine = self.0.get(task.engine()).ok_or_else(|| {
             let message = format!("this worker has no engine {:?}; it may be too old", task.engine());
             Failure::fatal(Code::EngineUnknown, message)

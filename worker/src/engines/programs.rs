@@ -8,6 +8,7 @@ use stageline::protocol::outcome::Failure;
 use stageline::task::{Input, Task, relative_path};
 
 use super::{Content, Fetched, Placed, Site, Source};
+use crate::Config;
 use crate::store::Address;
 
 /// The absolute path of `program`: itself when it is one, below the job folder when it has a slash,
@@ -63,7 +64,7 @@ fn staged(one: &Input, site: &Site<'_>) -> Result<Placed, Failure> {
     let named = one.source();
     let to = relative_path("inputs", one.path()).map_err(|r| Failure::fatal(r.code, r.message))?;
     let source = if named.contains("://") {
-        address(named, site)?
+        address("inputs", named, site.config)?
     } else {
         let path = input("inputs", named, site)?;
         if one.sha256().is_none() {
@@ -75,26 +76,25 @@ fn staged(one: &Input, site: &Site<'_>) -> Result<Placed, Failure> {
     Ok(Placed { to, content: Content::Fetched(Fetched { source, sha256, named: named.to_owned() }) })
 }
 
-/// What an address names, if the configuration allows tasks to read it.
-fn address(text: &str, site: &Site<'_>) -> Result<Source, Failure> {
-    let config = site.config;
+/// What an address that stands in `attribute` names, if the configuration allows tasks to read it.
+pub(crate) fn address(attribute: &str, text: &str, config: &Config) -> Result<Source, Failure> {
     let address = Address::parse(text)
-        .map_err(|why| Failure::fatal(Code::PathUnsafe, format!("`inputs` {text:?} {why}")))?;
+        .map_err(|why| Failure::fatal(Code::PathUnsafe, format!("`{attribute}` {text:?} {why}")))?;
     match address {
         Address::S3 { bucket, .. } if !config.allows_bucket(&bucket) => {
             let message = format!(
-                "`inputs` {text:?}: this worker fetches nothing from the bucket {bucket:?}; add it to \
+                "`{attribute}` {text:?}: this worker fetches nothing from the bucket {bucket:?}; add it to \
                  `allowed_buckets` of the worker's configuration"
             );
             Err(Failure::fatal(Code::PathUnsafe, message))
         }
         Address::S3 { key, .. } if key.is_empty() => {
-            Err(Failure::fatal(Code::PathUnsafe, format!("`inputs` {text:?} names no object")))
+            Err(Failure::fatal(Code::PathUnsafe, format!("`{attribute}` {text:?} names no object")))
         }
         Address::S3 { bucket, key } => Ok(Source::Object { bucket, key }),
         Address::File(path) => {
             let missing =
-                |why: String| Failure::fatal(Code::InputMissing, format!("`inputs` {text:?} {why}"));
+                |why: String| Failure::fatal(Code::InputMissing, format!("`{attribute}` {text:?} {why}"));
             let allowed = |path: &Path| {
                 std::iter::once(&config.inputs_dir)
                     .chain(&config.input_roots)
@@ -102,7 +102,7 @@ fn address(text: &str, site: &Site<'_>) -> Result<Source, Failure> {
             };
             let outside = || {
                 let message = format!(
-                    "`inputs` {text:?} is neither below the inputs folder nor below one of `input_roots`, or leads \
+                    "`{attribute}` {text:?} is neither below the inputs folder nor below one of `input_roots`, or leads \
                      out of it through a link"
                 );
                 Failure::fatal(Code::PathUnsafe, message)
@@ -124,7 +124,6 @@ fn address(text: &str, site: &Site<'_>) -> Result<Source, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
 
     #[test]
     fn inputs_do_not_leave_their_folder() {
@@ -167,17 +166,16 @@ mod tests {
             allowed_buckets: vec!["public-data".into()],
             ..Config::default()
         };
-        let site = Site { config: &config, job_dir: Path::new("/job"), resume: None };
         let below = |dir: &tempfile::TempDir, name: &str| {
             format!("file://{}/{name}", dir.path().canonicalize().unwrap().display())
         };
         for text in [below(&root, "in"), below(&other, "in")] {
-            assert!(matches!(address(&text, &site), Ok(Source::File(_))), "{text}");
+            assert!(matches!(address("inputs", &text, &config), Ok(Source::File(_))), "{text}");
         }
         for text in ["s3://own-bucket/other/task", "s3://public-data/a"] {
-            assert!(matches!(address(text, &site), Ok(Source::Object { .. })), "{text}");
+            assert!(matches!(address("inputs", text, &config), Ok(Source::Object { .. })), "{text}");
         }
-        let code = |text: &str| address(text, &site).unwrap_err().code;
+        let code = |text: &str| address("inputs", text, &config).unwrap_err().code;
         assert_eq!(code(&below(&root, "link")), Code::PathUnsafe);
         assert_eq!(code(&below(&root, "none")), Code::InputMissing);
         for text in

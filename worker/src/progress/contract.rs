@@ -14,13 +14,14 @@ use serde_json::{Map, Value};
 use stageline::task::relative_path;
 
 /// What such a line begins with.
-const MARK: &str = "::stageline";
+pub(crate) const MARK: &str = "::stageline";
 const LONGEST_NAME_BYTES: usize = 100;
 const LONGEST_PATH_BYTES: usize = 1000;
 const LONGEST_MESSAGE_BYTES: usize = 500;
 const MOST_METRICS: usize = 64;
-/// A result shares the record's 400 KB with `params` and all else.
-const LARGEST_RESULT_BYTES: usize = 100 * 1024;
+/// A longer line is cut before it gets here, and a cut one cannot be read. It bounds what a result can have; JSON
+/// takes up to sixteen times its text in memory.
+pub(crate) const LONGEST_LINE_BYTES: usize = 1 << 20;
 /// DynamoDB nests 32 levels, some of which are the record's own.
 const DEEPEST_RESULT: usize = 16;
 /// Every JSON library keeps whole numbers up to here.
@@ -167,13 +168,7 @@ pub(super) fn is_storable(number: f64) -> bool {
 }
 
 fn result(value: Value) -> Result<Value, &'static str> {
-    let value = storable(value, DEEPEST_RESULT).ok_or("it is nested too deeply")?;
-    // A JSON value always has a JSON text.
-    let bytes = serde_json::to_vec(&value).map_or(usize::MAX, |json| json.len());
-    if bytes > LARGEST_RESULT_BYTES {
-        return Err("it is larger than 100 KiB; write it into a file and name the file");
-    }
-    Ok(value)
+    storable(value, DEEPEST_RESULT).ok_or("it is nested too deeply")
 }
 
 /// The value as DynamoDB can hold it: numbers outside of its range become texts, and no key is empty.

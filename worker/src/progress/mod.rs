@@ -1,7 +1,7 @@
 //! Progress: what an engine reports, folded into stages (pure), and written as rarely as is still honest.
 
 mod bars;
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod expected_end_tests;
 mod reporter;

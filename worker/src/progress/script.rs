@@ -55,7 +55,7 @@ impl Script {
             Err(contract::Unreadable { result }) => {
                 self.unreadable += 1;
                 if result {
-                    let why = "its line is no JSON object, or longer than 128 KiB; write it into a file and name the file";
+                    let why = "its line is no JSON object, or longer than 1 MiB; write it into a file and name the file in `outputs`";
                     (self.result, self.refused) = (None, Some(why));
                 }
                 None

@@ -17,8 +17,8 @@ use crate::control::{Order, Orders};
 use crate::engines::{Content, Fetched, Placed, Source};
 
 /// Tries of one input; the client has some of its own in each.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) const TRIES: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
 
 /// Fetches what `files` wants fetched into `job_dir`. `Some` is why the attempt is over already.
 ///
@@ -115,7 +115,7 @@ async fn bytes(source: &Source, to: &Path, most: u64, context: &Context) -> Resu
 }
 
 /// Whether the same may succeed a moment later.
-fn passes(error: &StoreError) -> bool {
+pub(super) fn passes(error: &StoreError) -> bool {
     use object_store::Error;
     match error {
         StoreError::Local(_) | StoreError::TooLarge(_) | StoreError::Name(_) => false,

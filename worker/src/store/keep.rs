@@ -1,5 +1,5 @@
-//! Keeps what an attempt leaves: the logs, and the files that its task declares. Whoever reads COMPLETED finds
-//! them in the store, since the outcome is written after them.
+//! Keeps what an attempt leaves: the logs, the files that its task declares, and a result that is too large for
+//! the record. Whoever reads COMPLETED finds them in the store, since the outcome is written after them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
+use super::large::Large;
 use super::upload::{Stored, measured};
 use super::{Store, StoreError, beneath, task_part};
 use crate::attempt::Abandoned;
@@ -24,33 +25,45 @@ const MOST_FILES: usize = 200;
 const MOST_TEXT_BYTES: usize = 64 * 1024;
 /// For an attempt that did not succeed: its logs help, and nobody waits for them.
 const AT_MOST_IN_FAILURE: Duration = Duration::from_secs(20);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A store that is slower than that gets no large log.
+const SLOWEST_BYTES_A_SECOND: u64 = 8 << 20;
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Stores what the attempt left in `job_dir`, and gives what it came to with that: a success whose outputs are
-/// missing or cannot be stored is none.
+/// Stores what the attempt left in `job_dir`, where it had one, and gives what it came to with that: a success whose
+/// outputs are missing or cannot be stored is none, and neither is one without its result.
 ///
 /// # Errors
 /// When it was abandoned meanwhile.
 pub(crate) async fn keep(
-    (outcome, mut left): (Outcome, Leavings),
+    (mut outcome, mut left): (Outcome, Leavings),
     task: &Task,
-    job_dir: &Path,
+    job_dir: Option<&Path>,
     context: &Context,
     orders: &mut Orders,
 ) -> Result<(Outcome, Leavings), Abandoned> {
-    // Who is losing his lease has no time for it, and none of it would be written.
-    if orders.latest() == Order::Interrupt {
-        return Ok((outcome, left));
-    }
     let succeeded = matches!(outcome, Outcome::Succeeded { .. });
+    let mut result = match &mut outcome {
+        Outcome::Succeeded { result } => Large::of(std::mem::take(result)),
+        _ => Large::default(),
+    };
+    // Who is losing his lease has no time for it, and none of it would be written. Work inside of the worker leaves
+    // nothing else.
+    if orders.latest() == Order::Interrupt || (job_dir.is_none() && !result.is_too_large()) {
+        return Ok((if succeeded { result.outcome() } else { outcome }, left));
+    }
     let patience = match succeeded {
         true => Duration::from_secs(context.config.store_patience_seconds),
         false => AT_MOST_IN_FAILURE.min(context.config.term_grace()),
     };
     let kept = {
         let until = Instant::now() + patience;
-        let keeping = keep_all(&mut left.artifacts, task, job_dir, context, succeeded, until);
+        let keeping = async {
+            if let Some(job_dir) = job_dir {
+                keep_all(&mut left.artifacts, task, job_dir, context, succeeded, until).await?;
+            }
+            result.store(task, context, until).await
+        };
         tokio::pin!(keeping);
         // Once stopped, the worker has a little time left.
         let last_moment = async {
@@ -71,6 +84,7 @@ pub(crate) async fn keep(
     };
     Ok(match kept {
         Err(instead) if succeeded => (instead, left),
+        _ if succeeded => (result.outcome(), left),
         _ => (outcome, left),
     })
 }
@@ -99,7 +113,8 @@ async fn keep_all(
     let logs: Vec<_> = artifacts.iter().map(|log| log.name.clone()).collect();
     for (name, log) in logs.iter().zip(artifacts.iter_mut()) {
         if let Some(store) = store {
-            match stored(store, task, job_dir, name, until.min(Instant::now() + AT_MOST_IN_FAILURE)).await {
+            let bytes = log.size_bytes.unwrap_or_default();
+            match stored(store, task, job_dir, name, until.min(Instant::now() + for_a_log(bytes))).await {
                 Ok(artifact) => *log = artifact,
                 Err(error) => warn!(%error, name, "log not stored; it stays on this worker"),
             }
@@ -118,6 +133,11 @@ async fn keep_all(
         info!(files = artifacts.len(), store = store.base, "stored");
     }
     Ok(())
+}
+
+/// How long storing a log of so many bytes is tried.
+fn for_a_log(bytes: u64) -> Duration {
+    AT_MOST_IN_FAILURE + Duration::from_secs(bytes / SLOWEST_BYTES_A_SECOND)
 }
 
 /// What it says about a task that one of its outputs is not kept.

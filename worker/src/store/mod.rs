@@ -4,6 +4,7 @@
 //! Nothing here decides what becomes of a task but [`keep`]; the others carry bytes. Keys hold task and
 //! attempt, so that a worker that has lost its task overwrites nothing of its successor.
 
+mod access;
 mod address;
 mod beneath;
 mod checkpoint;
@@ -13,6 +14,9 @@ mod glob;
 mod http;
 mod inputs;
 mod keep;
+mod large;
+mod log_parts;
+mod params;
 mod resume;
 mod save;
 mod upload;
@@ -26,9 +30,12 @@ use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use stageline::task::TaskId;
 
+pub use access::{ArtifactError, Artifacts, Log, read_reference};
 pub(crate) use address::Address;
 pub(crate) use inputs::{fetch_inputs, unless_ended};
 pub(crate) use keep::keep;
+pub(crate) use log_parts::LogParts;
+pub(crate) use params::with_params;
 pub(crate) use resume::{STAGING, earlier_checkpoint, forget_checkpoints};
 pub(crate) use save::{Between, Saver};
 

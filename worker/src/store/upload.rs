@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
@@ -30,7 +31,7 @@ impl Store {
     /// all of it was stored.
     pub(super) async fn put_file(&self, file: File, key: &Path) -> Result<Stored, StoreError> {
         let part_bytes = part_bytes(file_bytes(&file)?);
-        let mut source = Source { file, hash: Sha256::new(), bytes: 0 };
+        let mut source = Source { file, hash: Sha256::new(), bytes: 0, spare: Vec::new() };
         let (mut part, mut ended);
         (source, part, ended) = source.next(part_bytes).await?;
         if ended {
@@ -40,7 +41,9 @@ impl Store {
         let mut upload = self.objects.put_multipart(key).await?;
         let all = async {
             loop {
-                upload.put_part(PutPayload::from(part)).await?;
+                let sent = Bytes::from(part);
+                upload.put_part(PutPayload::from(sent.clone())).await?;
+                source.take_back(sent);
                 if ended {
                     break;
                 }
@@ -58,6 +61,13 @@ impl Store {
             let _removed_by_the_bucket = upload.abort().await;
         }
         stored
+    }
+
+    /// Stores bytes of a value under `key`; gives what they are.
+    pub(super) async fn put_value(&self, bytes: Vec<u8>, key: &Path) -> Result<Stored, StoreError> {
+        let stored = Stored { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(&bytes)) };
+        self.put_bytes(bytes, key).await?;
+        Ok(stored)
     }
 
     /// Stores a few bytes under `key`.
@@ -86,13 +96,27 @@ struct Source {
     file: File,
     hash: Sha256,
     bytes: u64,
+    /// The memory of the part before: parts that are allocated by one thread and freed by another stay with the
+    /// allocator, as many as there are threads.
+    spare: Vec<u8>,
 }
 
 impl Source {
+    /// Gives the memory of a part that was sent to the next one, if nobody else has it any more.
+    fn take_back(&mut self, sent: Bytes) {
+        if let Ok(unique) = sent.try_into_mut() {
+            self.spare = unique.into();
+        }
+    }
+
     /// The next part, and whether it is the last.
     async fn next(mut self, most: u64) -> Result<(Self, Vec<u8>, bool), StoreError> {
         let read = tokio::task::spawn_blocking(move || {
-            let mut part = Vec::new();
+            // As much as will be read: a vector that grows to its size takes twice as much meanwhile.
+            let left = self.file.metadata()?.len().saturating_sub(self.bytes).min(most);
+            let mut part = std::mem::take(&mut self.spare);
+            part.clear();
+            part.reserve_exact(usize::try_from(left + 1).unwrap_or_default());
             (&self.file).take(most).read_to_end(&mut part)?;
             self.hash.update(&part);
             self.bytes += part.len() as u64;
@@ -112,7 +136,7 @@ impl Source {
 /// Size and hash of what is in a file, without storing it; by `deadline`, since nobody can stop it.
 pub(super) fn measured(file: File, deadline: &Deadline) -> Result<Stored, StoreError> {
     file_bytes(&file)?;
-    let mut source = Source { file, hash: Sha256::new(), bytes: 0 };
+    let mut source = Source { file, hash: Sha256::new(), bytes: 0, spare: Vec::new() };
     let mut chunk = vec![0; 1 << 16];
     loop {
         deadline.check()?;

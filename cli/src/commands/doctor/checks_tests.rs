@@ -22,6 +22,8 @@ pub(in super::super) fn system() -> Connection {
         deployment,
         system: "a test".to_owned(),
         is_dev: false,
+        artifacts: None,
+        jobs: None,
         missing: Vec::new(),
     }
 }

@@ -124,11 +124,8 @@ fn a_result_is_kept_as_the_table_can_hold_it() {
     assert_eq!(kept, Some(json!({"_": 1, "big": "1e+200", "n": 0.1})));
     assert_eq!(said(r#"{"result": 5}"#).result, Some(json!(5)));
     let deep = format!("{}1{}", "[".repeat(17), "]".repeat(17));
-    let large = format!("\"{}\"", "x".repeat(101 * 1024));
-    for refused in [deep, large] {
-        let line = said(&format!("{{\"result\": {refused}}}"));
-        assert!(line.result.is_none() && line.refused.is_some());
-    }
+    let line = said(&format!("{{\"result\": {deep}}}"));
+    assert!(line.result.is_none() && line.refused.is_some());
 }
 
 proptest! {

@@ -98,8 +98,8 @@ fn the_last_result_is_the_tasks() {
     assert_eq!(script.result(), json!({"mass": 2.5}));
     assert_eq!(Script::default().result(), json!({"exitCode": 0}));
     let mut large = Script::default();
-    large.stdout(&format!(r#"::stageline {{"result": "{}"}}"#, "x".repeat(110_000)));
-    assert!(large.result()["note"].as_str().unwrap().contains("100 KiB"));
+    large.stdout(&format!(r#"::stageline {{"result": "{}"#, "x".repeat(1 << 20)));
+    assert!(large.result()["note"].as_str().unwrap().contains("1 MiB"));
 }
 
 #[test]
