@@ -289,6 +289,7 @@ def exports(account: Account, outputs: dict[str, str]) -> dict[str, str]:
         found |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     return found | {
         "STAGELINE_TASKS_TABLE": outputs["TasksTableName"],
+        "STAGELINE_ACCOUNT_INDEX": outputs["AccountIndexName"],
         "STAGELINE_STAGES_TABLE": outputs["StagesTableName"],
         "STAGELINE_CONTROL_TABLE": outputs["ControlTableName"],
         "STAGELINE_POOLS": outputs["Pools"],

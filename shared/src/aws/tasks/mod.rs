@@ -49,6 +49,7 @@ pub enum Claimed {
 pub struct TasksTable {
     client: Client,
     table: String,
+    account_index: String,
 }
 
 enum Answer {
@@ -57,8 +58,8 @@ enum Answer {
 }
 
 impl TasksTable {
-    pub(super) fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+    pub(super) fn new(client: Client, table: String, account_index: String) -> Self {
+        Self { client, table, account_index }
     }
 
     /// The table's name.
