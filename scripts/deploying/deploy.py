@@ -98,15 +98,16 @@ class Deployment:
             given.setdefault("DeletionProtection", "later")
             if said.imports:
                 body = self.taking_over(template, given)
+        elif said.imports:
+            say("--import is for a deployment that is not there; it is, so nothing is taken over")
         if body and len(body) > MAX_BYTES:
             raise Trouble("infra/core.yaml is too large for --import")
-        elif said.imports and there is not None:
-            say("--import is for a deployment that is not there; it is, so nothing is taken over")
         if there is None or not later:
             self.core.deploy(template, given, dry_run=said.dry_run, body=body, imports=body is not None)
-        if later and not said.dry_run:
+        # A dry run has shown what the creation would make; there is nothing yet to show a second step of.
+        if later and not (said.dry_run and there is None):
             say("Protecting the tables from being deleted")
-            self.core.deploy(template, {**given, "DeletionProtection": "on"})
+            self.core.deploy(template, {**given, "DeletionProtection": "on"}, dry_run=said.dry_run)
 
     def taking_over(self, template: Template, given: dict[str, str]) -> str:
         """The template that takes over what is left. Emulators take over no bucket: there it is only adopted."""

@@ -15,7 +15,7 @@ from deploying.options import host
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
-SECONDS = 120
+SECONDS = 300
 
 
 class Skipped(Exception):

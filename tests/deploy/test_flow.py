@@ -1,11 +1,12 @@
 """What a deployment does when it is let."""
 
+import base64
 import json
 import subprocess
-import time
 
 from bench import ROOT, elf
 from deploying.options import host
+from deploying.template import Template
 from proxy import Proxy
 
 
@@ -174,6 +175,52 @@ def test_workers_get_what_the_core_and_the_pool_put_out(bench):
         assert "Unrecognized resource types: [AWS::ApplicationAutoScaling" in said, said
     else:
         assert "AWS::ECS::Service" in said and "AWS::ApplicationAutoScaling::ScalableTarget" in said, said
+
+
+def test_an_instance_starts_a_worker_of_its_pool(bench):
+    """The group on the emulator, without the alarms and the policy that compute."""
+    bench.deploy()
+    template = json.loads(json.dumps(Template("workers-ec2").content))
+    for beyond in ("WakeAlarm", "IdleAlarm", "BacklogPolicy"):
+        del template["Resources"][beyond]
+    core, ec2, cloudformation = bench.outputs("core"), bench.client("ec2"), bench.client("cloudformation")
+    bench.client("ssm").put_parameter(Name=bench.prefix, Value="ami-1", Type="String")
+    given = {name: core[name] for name in template["Parameters"] if name in core} | {
+        "Prefix": bench.prefix,
+        "Pool": core["DefaultPool"],
+        "VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
+        "SubnetIds": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
+        "ImageId": bench.prefix,
+        "WorkerPackageBucket": "b",
+        "WorkerPackageKey": "worker/k.tar.gz",
+        "AllowedPrograms": '["python3"]',
+    }
+    cloudformation.create_stack(
+        StackName=f"{bench.prefix}-workers",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=f"{bench.prefix}-workers", WaiterConfig={"Delay": 1}
+    )
+    resources = bench.resources("workers")
+    versions = ec2.describe_launch_template_versions(LaunchTemplateId=resources["LaunchTemplate"])
+    data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert data["MetadataOptions"]["HttpTokens"] == "required" and data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    assert data["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    assert data["NetworkInterfaces"][0]["Groups"] == [resources["SecurityGroup"]], data
+    script = base64.b64decode(data["UserData"]).decode()
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0, script
+    # The variables that the unit reads, as a shell reads them too.
+    lines = script.partition("<<'VARIABLES'\n")[2].partition("\nVARIABLES\n")[0]
+    read = subprocess.run(
+        ["bash", "-c", f"set -a\n{lines}\nenv -0"], env={}, capture_output=True, text=True, check=True
+    ).stdout
+    variables = dict(pair.partition("=")[::2] for pair in read.split("\0") if pair)
+    assert json.loads(variables["STAGELINE_POOLS"]) == [json.loads(core["DefaultPool"])], variables
+    assert json.loads(variables["STAGELINE_WORKER_ALLOWED_PROGRAMS"]) == ["python3"], variables
+    assert variables["STAGELINE_WORKER_ARTIFACTS_URL"] == core["ArtifactsUrl"], variables
 
 
 def test_one_function_alone_is_deployed_by_cargo_lambda(bench):
