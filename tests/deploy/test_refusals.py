@@ -1,7 +1,9 @@
 """What goes wrong, and that it is said what and what to do."""
 
 from bench import elf
+from deploying import options
 from deploying.options import host
+from deploying.trouble import Trouble
 from proxy import Proxy
 
 
@@ -95,13 +97,20 @@ def test_code_for_the_wrong_architecture_is_never_uploaded(bench):
 
 def test_what_is_said_wrongly_is_told_before_anything_is_built(bench):
     for arguments, words in (
-        (("--parameter", "Nonsense=1"), "infra/core.yaml has no parameter Nonsense"),
         (("--parameter", "LeaseSeconds"), "--parameter is NAME=VALUE"),
         (("--pool", "GPU"), "--pool is 1 to 30 lower-case letters"),
         (("--targets", "a/*"), "--targets is for --pool"),
         (("--worker-parameter", "A=1"), "--worker-parameter is for --workers"),
+        (("--worker-binary", "x", "--workers", "ecs"), "--worker-binary is for --workers ec2"),
         (("--prefix", "Sim"), "--prefix is 2 to 31 lower-case letters"),
-        (("--pool", "gpu", "--targets", "a/*"), "there is no core"),
     ):
-        said = bench.refused(*arguments)
-        assert words.replace("infra/", "") in said, said
+        try:
+            options.parse(list(arguments))
+        except Trouble as trouble:
+            assert words in str(trouble), trouble
+        else:
+            raise AssertionError(f"{arguments} was taken")
+    said = bench.refused("--parameter", "Nonsense=1")
+    assert "core.yaml has no parameter Nonsense" in said, said
+    said = bench.refused("--pool", "gpu", "--targets", "a/*")
+    assert "there is no core" in said, said
