@@ -56,7 +56,11 @@ impl Aws {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         Self {
             sdk: config.clone(),
-            tasks: TasksTable::new(dynamodb.clone(), deployment.tasks_table.clone()),
+            tasks: TasksTable::new(
+                dynamodb.clone(),
+                deployment.tasks_table.clone(),
+                deployment.account_index.clone(),
+            ),
             stages: StagesTable::new(dynamodb.clone(), deployment.stages_table.clone()),
             workers: WorkersTable::new(dynamodb.clone(), deployment.control_table.clone()),
             sweep: SweepTable::new(dynamodb, deployment.control_table.clone()),

@@ -11,6 +11,8 @@ use crate::protocol::pools::Pools;
 pub struct Deployment {
     /// The `tasks` table.
     pub tasks_table: String,
+    /// The index of `tasks` by `accountId`, for lists. A table that a dashboard owns has its own.
+    pub account_index: String,
     /// The `stages` table.
     pub stages_table: String,
     /// The `control` table.
@@ -45,6 +47,9 @@ impl Deployment {
         "STAGELINE_LEASE_SECONDS",
     ];
 
+    /// One more of those, which has a default that fits every table of ours.
+    const ACCOUNT_INDEX: &str = "STAGELINE_ACCOUNT_INDEX";
+
     /// What a decision about a record needs of it.
     pub fn rules(&self) -> Rules<'_> {
         Rules { pools: &self.pools, foreign_modes: &self.foreign_dispatch_modes }
@@ -54,6 +59,7 @@ impl Deployment {
     pub fn with_prefix(prefix: &str) -> Self {
         Self {
             tasks_table: format!("{prefix}-tasks"),
+            account_index: "byAccount".to_owned(),
             stages_table: format!("{prefix}-stages"),
             control_table: format!("{prefix}-control"),
             pools: Pools::default(),
@@ -71,6 +77,7 @@ impl Deployment {
         let default = Self::with_prefix("stageline");
         Ok(Self {
             tasks_table: lookup("STAGELINE_TASKS_TABLE").unwrap_or(default.tasks_table),
+            account_index: lookup(Self::ACCOUNT_INDEX).unwrap_or(default.account_index),
             stages_table: lookup("STAGELINE_STAGES_TABLE").unwrap_or(default.stages_table),
             control_table: lookup("STAGELINE_CONTROL_TABLE").unwrap_or(default.control_table),
             pools: match lookup("STAGELINE_POOLS") {
@@ -101,6 +108,7 @@ impl Deployment {
             (pools, self.pools.to_json()),
             (modes, self.foreign_dispatch_modes.join(",")),
             (lease, self.lease.length().as_secs().to_string()),
+            (Self::ACCOUNT_INDEX, self.account_index.clone()),
         ]
     }
 }
@@ -116,6 +124,7 @@ mod tests {
             r#"[{"name":"p","targets":["a/*"],"queues":{"high":"h","normal":"n","low":"l"}}]"#,
         )
         .unwrap();
+        deployment.account_index = "tasksByAccountId".into();
         deployment.foreign_dispatch_modes = vec!["local".into(), "laptop".into()];
         deployment.lease = Lease::of(Duration::from_secs(7));
         let env: std::collections::HashMap<_, _> = deployment.to_env().into_iter().collect();

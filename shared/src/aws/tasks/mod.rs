@@ -53,6 +53,7 @@ pub enum Claimed {
 pub struct TasksTable {
     client: Client,
     table: String,
+    account_index: String,
     /// Updates that may share a request, if any may.
     together: Option<Arc<Together>>,
 }
@@ -63,8 +64,8 @@ enum Answer {
 }
 
 impl TasksTable {
-    pub(super) fn new(client: Client, table: String) -> Self {
-        Self { client, table, together: None }
+    pub(super) fn new(client: Client, table: String, account_index: String) -> Self {
+        Self { client, table, account_index, together: None }
     }
 
     /// The table as one that many updates at a time are sent to: those that come while others are on their

@@ -58,14 +58,14 @@ impl TasksTable {
             .client
             .query()
             .table_name(&self.table)
-            .index_name("byAccount")
+            .index_name(&self.account_index)
             .key_condition_expression("accountId = :account")
             .expression_attribute_values(":account", AttributeValue::S(account.to_owned()))
             .scan_index_forward(false)
             .limit(i32::from(limit))
             .send()
             .await
-            .map_err(|e| AwsError::from_sdk("Query tasks byAccount", e))?;
+            .map_err(|e| AwsError::from_sdk("Query tasks by account", e))?;
         let ids: Vec<_> = found.items().iter().filter_map(|item| item.get("id").cloned()).collect();
         let mut tasks = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(100) {

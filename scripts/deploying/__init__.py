@@ -1,0 +1,1 @@
+"""What scripts/deploy and scripts/destroy do. Run with the Python of target/tools/venv."""
