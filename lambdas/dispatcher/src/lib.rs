@@ -12,7 +12,7 @@ mod record;
 pub use handler::{Dispatcher, Tally};
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use stageline::aws::{Aws, Deployment, sdk_config};
+use stageline::aws::{Aws, Deployment, sdk_config_of_function};
 use stageline::{Clock, logging};
 
 /// Serves the Lambda runtime until it stops this process.
@@ -22,7 +22,7 @@ use stageline::{Clock, logging};
 pub async fn serve() -> Result<(), Error> {
     logging::init(logging::LogFormat::Json, "info");
     let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
-    let aws = Aws::new(&sdk_config().await, &deployment);
+    let aws = Aws::new(&sdk_config_of_function().await, &deployment);
     let dispatcher = Dispatcher::new(aws, deployment, Clock::system());
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| {
         let dispatcher = &dispatcher;

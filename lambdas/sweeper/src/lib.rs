@@ -26,7 +26,7 @@ pub use sweeper::Sweeper;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
-use stageline::aws::{Aws, Deployment, sdk_config};
+use stageline::aws::{Aws, Deployment, sdk_config_of_function};
 use stageline::{Clock, logging};
 
 /// Serves the Lambda runtime until it stops this process.
@@ -38,7 +38,7 @@ pub async fn serve() -> Result<(), Error> {
     let lookup = |name: &str| std::env::var(name).ok();
     let deployment = Deployment::from_env(lookup)?;
     let limits = Limits::from_env(lookup)?;
-    let aws = Aws::new(&sdk_config().await, &deployment);
+    let aws = Aws::new(&sdk_config_of_function().await, &deployment);
     let sweeper = Sweeper::new(aws, deployment, Clock::system());
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let sweeper = &sweeper;

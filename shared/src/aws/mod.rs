@@ -10,7 +10,7 @@ mod stages;
 mod sweep;
 mod tasks;
 
-pub use client::{Aws, sdk_config};
+pub use client::{Aws, sdk_config, sdk_config_of_function};
 pub use control::{Beaten, Heartbeat, Notice, RegistryPage, WorkerItem, WorkersTable};
 pub use deployment::{Deployment, DeploymentError};
 pub use error::{AwsError, Retry};
