@@ -11,6 +11,7 @@ mod fortran;
 mod lammps;
 mod mock;
 mod mpi;
+mod noop;
 mod openfoam;
 mod plan;
 mod programs;
@@ -99,7 +100,7 @@ pub struct Engines(BTreeMap<&'static str, Box<dyn Engine>>);
 impl Engines {
     /// Every engine of this version.
     pub fn builtin() -> Self {
-        let all: [Box<dyn Engine>; 11] = [
+        let all: [Box<dyn Engine>; 12] = [
             Box::new(agent::Agent),
             Box::new(command::Command),
             Box::new(container::Container),
@@ -107,6 +108,7 @@ impl Engines {
             Box::new(fenicsx::Fenicsx),
             Box::new(lammps::Lammps),
             Box::new(mock::Mock),
+            Box::new(noop::Noop),
             Box::new(openfoam::Openfoam),
             Box::new(python::Python),
             Box::new(quantum_espresso::QuantumEspresso),
