@@ -1,6 +1,7 @@
 //! The binary of the meter. Interrupted, it stops everything that it has started.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use stageline_bench::args::Args;
@@ -8,8 +9,23 @@ use stageline_bench::report::markdown;
 use stageline_bench::{run, say};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// What a measurement on a thread of its own has to end; what it started ends with its connection to the meter.
+const LAST_STEPS: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("error: no threads can be had: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(measure());
+    runtime.shutdown_timeout(LAST_STEPS);
+    code
+}
+
+async fn measure() -> ExitCode {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

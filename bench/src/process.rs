@@ -6,15 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::procfs;
 use crate::rig::{Rig, Role};
 
 const START: Duration = Duration::from_secs(20);
-/// What a worker has to stop its children and itself before it is killed.
-const STOP: Duration = Duration::from_secs(15);
+/// For a worker to be stopped where it is.
+const STOP: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A worker's process. Dropped, it and its children are stopped.
@@ -106,19 +106,24 @@ impl WorkerProcess {
 }
 
 impl Drop for WorkerProcess {
-    /// Its children have process groups of their own, so it is asked to end them: the second signal stops
-    /// running tasks at once.
+    /// Nothing of it is worth an orderly end. Stopped first, so that it starts no further children, which have
+    /// process groups of their own and would outlive it.
     fn drop(&mut self) {
         let Ok(pid) = i32::try_from(self.child.id()).map(Pid::from_raw) else { return };
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if begun.elapsed() > STOP {
-                self.child.kill().ok();
-                self.child.wait().ok();
-                return;
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill(pid, Signal::SIGSTOP).ok();
+            let begun = Instant::now();
+            while !procfs::is_stopped(self.child.id()) && begun.elapsed() < STOP {
+                std::thread::sleep(LOOK);
             }
-            kill(pid, Signal::SIGTERM).ok();
-            std::thread::sleep(Duration::from_millis(50));
+        }
+        let children = procfs::children(self.child.id());
+        self.child.kill().ok();
+        self.child.wait().ok();
+        for child in children.into_iter().map(Pid::from_raw) {
+            // Gone already, or not yet the leader of its group.
+            killpg(child, Signal::SIGKILL).ok();
+            kill(child, Signal::SIGKILL).ok();
         }
     }
 }

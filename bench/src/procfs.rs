@@ -24,6 +24,20 @@ fn cpu_of(stat: &str) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
+/// Milliseconds that the threads of a process have run, those that have ended not counted: exact where
+/// [`cpu_seconds`] is coarse.
+///
+/// # Errors
+/// There is no such process.
+pub fn threads_cpu_millis(pid: u32) -> Result<f64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))?;
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    Ok(nanos.sum::<f64>() / 1e6)
+}
+
 /// Nanoseconds that the calling thread has run.
 ///
 /// # Errors
@@ -32,6 +46,20 @@ pub fn thread_cpu_nanos() -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").context("/proc/thread-self/schedstat")?;
     let first = text.split(' ').next().unwrap_or_default();
     first.parse().with_context(|| format!("{text:?} is no schedstat"))
+}
+
+/// The children of a process; none of one that is gone.
+pub fn children(pid: u32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let all: Vec<String> = lists.collect();
+    all.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether a process stands still by a signal, or is gone.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z']))
 }
 
 /// Resident memory in MB (10^6 bytes): now, or the most it ever was.
@@ -57,6 +85,21 @@ mod tests {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 1 0 5 6 7";
         assert_eq!(cpu_of(stat), Some(3.0));
         assert_eq!(cpu_of("7 (x"), None);
+    }
+
+    #[test]
+    fn children_are_found_and_seen_to_stand_still() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(children(std::process::id()).contains(&i32::try_from(child.id()).unwrap()));
+        assert!(!is_stopped(child.id()));
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        while !is_stopped(child.id()) {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_stopped(child.id()));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::records::{self, Ended};
 
 /// Puts at once: enough to keep the emulator busy.
 const PUTS: usize = 16;
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// No task of a run may take this long without any progress of the run.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -233,7 +233,7 @@ impl Rig {
                     worker.last_words()
                 );
             }
-            tokio::time::sleep(if messages == 0 { LOOK * 5 } else { LOOK }).await;
+            tokio::time::sleep(if messages == 0 { LOOK * 2 } else { LOOK }).await;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::ministack::Ministack;
 use crate::peers::Peers;
 use crate::process::WorkerProcess;
-use crate::procfs::resident_mb;
+use crate::procfs::{children, resident_mb};
 use crate::report::{Figure, Section};
 use crate::rig::Rig;
 use crate::scope::Scope;
@@ -103,7 +103,7 @@ async fn memory() -> Result<Vec<Figure>> {
         idle.push(resident_mb(worker.pid(), false)?);
         rig.put(crate::records::tasks("sleep", AT_ONCE, &json!({"command": "sleep 600"}))?).await?;
         let all = async {
-            while children(worker.pid()) < AT_ONCE {
+            while children(worker.pid()).len() < AT_ONCE {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -117,12 +117,4 @@ async fn memory() -> Result<Vec<Figure>> {
         Figure::new("resident memory, idle", "MB", idle).at_most(15.0),
         Figure::new("resident memory, 1,000 tasks running", "MB", busy).at_most(40.0),
     ])
-}
-
-/// How many children a process has.
-fn children(pid: u32) -> usize {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists =
-        threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    lists.map(|list| list.split_whitespace().count()).sum()
 }

@@ -27,10 +27,11 @@ impl Drop for Function {
     }
 }
 
-/// One start: milliseconds to the first `/next`, and resident MB then.
+/// One start: milliseconds to the first `/next`, those of CPU among them, and resident MB then.
 #[derive(Clone, Copy)]
 struct Start {
     millis: f64,
+    cpu: f64,
     resident: f64,
 }
 
@@ -82,6 +83,12 @@ fn figures(ours: &[Vec<Start>], bares: &[Vec<Start>], peers: &[Vec<Start>]) -> V
         );
     }
     figures.push(
+        // What a machine with other work leaves as it is.
+        Figure::new("CPU until the first `/next`", "ms", each(ours, |s| s.cpu))
+            .beside("Python with boto3", median(&each(peers, |s| s.cpu))),
+    );
+    figures.push(Figure::new("the same of the bare harness, CPU", "ms", each(bares, |s| s.cpu)));
+    figures.push(
         Figure::new("resident memory at the first `/next`", "MB", each(ours, |s| s.resident))
             .at_most(8.0)
             .beside("Python with boto3", median(&each(peers, |s| s.resident))),
@@ -123,9 +130,10 @@ fn start(mut command: Command) -> Result<Start> {
         TcpStream::connect(address).ok();
     }
     let (at, held) = arrival.with_context(|| format!("{:?} asked for nothing", command.get_program()))??;
+    let cpu = procfs::threads_cpu_millis(function.0.id())?;
     let resident = procfs::resident_mb(function.0.id(), false)?;
     drop((function, held));
-    Ok(Start { millis: (at - begun).as_secs_f64() * 1e3, resident })
+    Ok(Start { millis: (at - begun).as_secs_f64() * 1e3, cpu, resident })
 }
 
 /// The moment of the first request, and its connection.

@@ -69,7 +69,13 @@ impl Section {
     /// Takes what a measurement came to, or why it came to nothing.
     pub fn take(&mut self, what: &str, measured: anyhow::Result<Vec<Figure>>) {
         match measured {
-            Ok(figures) => self.figures.extend(figures),
+            Ok(figures) => {
+                for figure in &figures {
+                    let value = figure.value().map_or("–".to_owned(), number);
+                    crate::say(&format!("  {}: {value} {}", figure.name, figure.unit));
+                }
+                self.figures.extend(figures);
+            }
             Err(error) => {
                 crate::say(&format!("  {what}: not measured: {error:#}"));
                 self.failures.push(format!("{what}: not measured: {error:#}"));
