@@ -48,6 +48,16 @@ async fn starts(rate: f64, seconds: u32) -> Result<Vec<Figure>> {
         let prefix = format!("w{window}");
         let tasks =
             records::tasks(&prefix, if window == 0 { 5 } else { count }, &json!({"command": command}))?;
+        let expected = tasks.len();
+        // Beside the puts: a process ends, and gives its slot back, once it has been taken.
+        let noticing = tokio::spawn(async move {
+            let mut noticed = Vec::with_capacity(expected);
+            while noticed.len() < expected {
+                let child = timeout(PATIENCE, children.next()).await.context("no process started")??;
+                noticed.push((child.task.clone(), child.at));
+            }
+            anyhow::Ok((children, noticed))
+        });
         let mut put = HashMap::new();
         let mut puts = FuturesUnordered::new();
         let begun = Instant::now();
@@ -60,11 +70,12 @@ async fn starts(rate: f64, seconds: u32) -> Result<Vec<Figure>> {
         while let Some(done) = puts.next().await {
             ensure!(done??, "an id is taken");
         }
+        let noticed;
+        (children, noticed) = noticing.await??;
         let mut waits = Vec::new();
-        while waits.len() < put.len() {
-            let child = timeout(PATIENCE, children.next()).await.context("no process started")??;
-            let begun = put.get(&child.task).with_context(|| format!("{} was not put", child.task))?;
-            waits.push((child.at - *begun).as_secs_f64() * 1e3);
+        for (task, at) in noticed {
+            let begun = put.get(&task).with_context(|| format!("{task} was not put"))?;
+            waits.push((at - *begun).as_secs_f64() * 1e3);
         }
         if window > 0 {
             for (values, share) in of_shares.iter_mut().zip([0.5, 0.95, 0.99]) {

@@ -35,7 +35,7 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
     section.take("in-process", embedded("in-process", &noop, count, 0.40, peers).await);
     section.take("with a child", embedded("with a child", &child, count / 2, 1.0, peers).await);
     section.take("ministack", on_ministack(scope, &noop).await);
-    section.take("memory", memory().await);
+    section.take("memory", memory(scope.of(1, REPETITIONS)).await);
     section.take("spawn rate", spawn::measure(scope).await);
     section
 }
@@ -94,9 +94,9 @@ async fn on_ministack(scope: &Scope, attributes: &Value) -> Result<Vec<Figure>> 
     Ok(vec![Figure::new("tasks/s in-process, ministack", "", rate)])
 }
 
-async fn memory() -> Result<Vec<Figure>> {
+async fn memory(repetitions: usize) -> Result<Vec<Figure>> {
     let (mut idle, mut busy) = (Vec::new(), Vec::new());
-    for _ in 0..REPETITIONS {
+    for _ in 0..repetitions {
         let rig = Rig::embedded(false).await?;
         let worker = WorkerProcess::start(&rig, u32::try_from(AT_ONCE)?, &[]).await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
