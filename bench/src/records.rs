@@ -34,6 +34,27 @@ pub fn tasks(prefix: &str, count: usize, attributes: &Value) -> Result<Vec<Task>
     (0..count).map(one).collect()
 }
 
+/// The record of the stream for a task that has just been put.
+///
+/// # Errors
+/// The task is none that a table could hold.
+pub fn inserted(number: usize, task: &Task) -> Result<Value> {
+    let image: serde_dynamo::Item = serde_dynamo::to_item(task)?;
+    Ok(json!({
+        "awsRegion": "us-east-1",
+        "eventID": number.to_string(),
+        "eventName": "INSERT",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 0,
+            "Keys": {"id": {"S": task.id.as_str()}},
+            "NewImage": image,
+            "SequenceNumber": format!("{number:021}"),
+            "SizeBytes": 1,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+    }))
+}
+
 /// The tasks of `prefix` that have completed.
 ///
 /// # Errors
@@ -80,5 +101,22 @@ fn read(item: &Item) -> Result<Option<Ended>> {
             bail!("the task {id} is {status}: {}", text("errorMessage").unwrap_or_default())
         }
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lambda_events::event::dynamodb::Event;
+
+    use super::*;
+
+    #[test]
+    fn what_was_put_is_an_event_of_the_stream() {
+        let task = tasks("t", 1, &json!({"engine": "noop", "params": {"a": [1, null]}})).unwrap().remove(0);
+        let event = json!({"Records": [inserted(7, &task).unwrap()]});
+        let event: Event = serde_json::from_value(event).unwrap();
+        let image = event.records[0].change.new_image.clone().into_inner();
+        let read: Value = serde_dynamo::from_item(image).unwrap();
+        assert_eq!((read["id"].as_str(), read["engine"].as_str()), (Some("t-000000"), Some("noop")));
     }
 }

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
+use aws_sdk_dynamodb::types::StreamSpecification;
 use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
 use stageline::Clock;
 use stageline::aws::{Aws, Deployment};
 use stageline::protocol::lease::Lease;
@@ -29,6 +31,8 @@ use crate::records::{self, Ended};
 
 /// Puts at once: enough to keep the emulator busy.
 const PUTS: usize = 16;
+/// The mapping's batch.
+const BATCH: usize = 100;
 const LOOK: Duration = Duration::from_millis(50);
 /// No task of a run may take this long without any progress of the run.
 const STALLED: Duration = Duration::from_secs(60);
@@ -74,11 +78,30 @@ impl Rig {
     /// # Errors
     /// It does not start.
     pub async fn embedded(counted: bool) -> Result<Self> {
+        Self::start(counted, true).await
+    }
+
+    /// Starts a counted one whose table has no stream: what is put is handed to the dispatcher by
+    /// [`Rig::put_and_send`]. The embedded DynamoDB writes to a stream the slower the longer it is, so that with
+    /// many tasks nothing else would be waited for.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn for_many_tasks() -> Result<Self> {
+        let rig = Self::start(true, false).await?;
+        let off = StreamSpecification::builder().stream_enabled(false).build()?;
+        let client = aws_sdk_dynamodb::Client::new(&sdk_config(&rig.endpoint));
+        let table = client.update_table().table_name(&rig.deployment.tasks_table);
+        table.stream_specification(off).send().await.context("the stream cannot be turned off")?;
+        Ok(rig)
+    }
+
+    async fn start(counted: bool, announced: bool) -> Result<Self> {
         let options = LocalOptions { data_dir: None, port: 0, prefix: "bench".to_owned() };
         let local = LocalAws::start(options).await.context("the embedded AWS")?;
         let targets = vec!["default/*".parse()?];
         let deployment = schema::deployment(local.names(), local.queues(), targets, Lease::default());
-        Self::on(local.endpoint(), deployment, Some(local), counted).await
+        Self::on(local.endpoint(), deployment, Some(local), counted, announced).await
     }
 
     /// Starts one on a running emulator, with tables and queues of its own there.
@@ -91,7 +114,7 @@ impl Rig {
         let (dynamodb, sqs) = (aws_sdk_dynamodb::Client::new(&config), aws_sdk_sqs::Client::new(&config));
         let queues = schema::create(&dynamodb, &sqs, &names).await?;
         let deployment = schema::deployment(&names, &queues, vec!["default/*".parse()?], Lease::default());
-        Self::on(endpoint.to_owned(), deployment, None, false).await
+        Self::on(endpoint.to_owned(), deployment, None, false, false).await
     }
 
     async fn on(
@@ -99,6 +122,7 @@ impl Rig {
         deployment: Deployment,
         local: Option<LocalAws>,
         counted: bool,
+        announced: bool,
     ) -> Result<Self> {
         let meters = match counted {
             true => Some([
@@ -118,7 +142,7 @@ impl Rig {
             streams: aws_sdk_dynamodbstreams::Client::new(&sdk_config(&endpoint)),
             table: deployment.tasks_table.clone(),
             start: StartingPosition::Latest,
-            writes: local.as_ref().map(LocalAws::writes),
+            writes: local.as_ref().filter(|_| announced).map(LocalAws::writes),
         };
         let (sender, failed) = mpsc::channel(64);
         let function = Arc::new(DispatcherFunction(Arc::clone(&dispatcher)));
@@ -171,6 +195,22 @@ impl Rig {
             .await
     }
 
+    /// Puts tasks as a client does, and calls the dispatcher with the records that a stream would have, a
+    /// hundred a call.
+    ///
+    /// # Errors
+    /// As [`Rig::put`]; or the dispatcher fails for a record.
+    pub async fn put_and_send(&self, tasks: Vec<Task>) -> Result<()> {
+        for batch in tasks.chunks(BATCH) {
+            self.put(batch.to_vec()).await?;
+            let records = batch.iter().enumerate().map(|(number, task)| records::inserted(number, task));
+            let records = json!({"Records": records.collect::<Result<Vec<_>>>()?});
+            let answer = self.dispatcher.handle(serde_json::from_value(records)?).await;
+            ensure!(answer.batch_item_failures.is_empty(), "the dispatcher failed for some records");
+        }
+        Ok(())
+    }
+
     /// Messages that can be received, are in somebody's hands, or wait.
     ///
     /// # Errors
@@ -186,25 +226,6 @@ impl Rig {
             .try_collect()
             .await?;
         Ok(depths.iter().map(|depth| depth.visible + depth.in_flight + depth.delayed).sum())
-    }
-
-    /// Waits until the dispatcher has sent so many commands.
-    ///
-    /// # Errors
-    /// It sends no more.
-    pub async fn sent(&self, count: u64) -> Result<()> {
-        let (mut moved, mut last) = (Instant::now(), 0);
-        loop {
-            let sent = self.dispatcher.tally().sent.load(Ordering::Relaxed);
-            if sent >= count {
-                return Ok(());
-            }
-            if sent != last {
-                (moved, last) = (Instant::now(), sent);
-            }
-            ensure!(moved.elapsed() < STALLED, "the dispatcher has sent {sent} of {count}");
-            tokio::time::sleep(LOOK).await;
-        }
     }
 
     /// Waits until `count` tasks whose ids begin with `prefix` have ended and no message is left; gives their
