@@ -16,6 +16,7 @@ pub const ENGINES: &[&str] = &[
     "fenicsx",
     "lammps",
     "mock",
+    "noop",
     "openfoam",
     "python",
     "quantum-espresso",

@@ -53,7 +53,10 @@ impl Custody {
 
     /// Starts a process that leads an attempt's tree. Under the lock: between its start and its entry among
     /// the leaders, another attempt that looks for strays would take it for one.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<(Child, i32)> {
+    ///
+    /// # Errors
+    /// When the system does not start it.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<(Child, i32)> {
         let mut leaders = self.leaders();
         let child = command.spawn()?;
         // Only a child that was waited for has no id.

@@ -11,6 +11,7 @@ mod fortran;
 mod lammps;
 mod mock;
 mod mpi;
+mod noop;
 mod openfoam;
 mod plan;
 pub(crate) mod programs;
@@ -133,7 +134,7 @@ impl Engines {
 
     /// Every engine of this version.
     pub fn builtin() -> Self {
-        let all: [Box<dyn Engine>; 11] = [
+        let all: [Box<dyn Engine>; 12] = [
             Box::new(agent::Agent),
             Box::new(command::Command),
             Box::new(container::Container::default()),
@@ -141,6 +142,7 @@ impl Engines {
             Box::new(fenicsx::Fenicsx),
             Box::new(lammps::Lammps),
             Box::new(mock::Mock),
+            Box::new(noop::Noop),
             Box::new(openfoam::Openfoam),
             Box::new(python::Python),
             Box::new(quantum_espresso::QuantumEspresso),

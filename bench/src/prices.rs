@@ -1,0 +1,90 @@
+//! What AWS asks for, and what counts come to in dollars.
+
+use anyhow::{Context, Result};
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::meter::Tally;
+
+/// The price list, `bench/prices.toml`: dollars, and the assumptions where an emulator cannot say.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// The region they are for.
+    pub region: String,
+    /// When they were read.
+    pub date: String,
+    /// Of a million write units on demand.
+    pub dynamodb_write_units_per_million: f64,
+    /// Of a million read units on demand.
+    pub dynamodb_read_units_per_million: f64,
+    /// Of a million calls of SQS.
+    pub sqs_requests_per_million: f64,
+    /// Of a million calls of functions.
+    pub lambda_requests_per_million: f64,
+    /// Of a function's GB for a second.
+    pub lambda_gb_second: f64,
+    /// Memory of a function.
+    pub lambda_memory_mb: f64,
+    /// How long a call of the dispatcher lasts.
+    pub dispatcher_call_seconds: f64,
+    /// How long a call of the sweeper lasts.
+    pub sweeper_call_seconds: f64,
+    /// How often the sweeper is called.
+    pub sweeper_calls_an_hour: f64,
+}
+
+/// What was used of AWS.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Used {
+    /// Calls of DynamoDB and SQS.
+    pub tally: Tally,
+    /// Calls of functions.
+    pub calls: f64,
+    /// How long they lasted together, in seconds.
+    pub call_seconds: f64,
+}
+
+impl Prices {
+    /// The project's list.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn load() -> Result<Self> {
+        let list = Toml::string(include_str!("../prices.toml"));
+        Figment::from(list).extract().context("bench/prices.toml")
+    }
+
+    /// Dollars for `used`.
+    pub fn dollars(&self, used: &Used) -> f64 {
+        let (dynamodb, sqs) = (used.tally.of("dynamodb"), used.tally.of("sqs"));
+        let millions = dynamodb.write_units * self.dynamodb_write_units_per_million
+            + dynamodb.read_units * self.dynamodb_read_units_per_million
+            + sqs.requests * self.sqs_requests_per_million
+            + used.calls * self.lambda_requests_per_million;
+        let memory = used.call_seconds * self.lambda_memory_mb / 1024.0 * self.lambda_gb_second;
+        millions / 1e6 + memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::Count;
+
+    #[test]
+    fn a_million_of_everything_costs_what_the_list_says() {
+        let prices = Prices::load().unwrap();
+        let million = |requests, write_units, read_units| Count { requests, write_units, read_units };
+        let mut used = Used::default();
+        used.tally.add("dynamodb UpdateItem", million(7.0, 1e6, 0.0));
+        used.tally.add("dynamodb Query", million(7.0, 0.0, 1e6));
+        used.tally.add("sqs ReceiveMessage", million(1e6, 0.0, 0.0));
+        assert!((prices.dollars(&used) - (0.625 + 0.125 + 0.40)).abs() < 1e-9);
+        (used.tally, used.calls, used.call_seconds) = (Tally::default(), 1e6, 8.0);
+        let expected = 0.20 + prices.lambda_gb_second * 8.0 * prices.lambda_memory_mb / 1024.0;
+        assert!((prices.dollars(&used) - expected).abs() < 1e-9);
+    }
+}
