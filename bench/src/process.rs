@@ -134,9 +134,22 @@ impl Drop for WorkerProcess {
 /// It has not been built.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let path = own.parent().unwrap_or(Path::new(".")).join(name);
+    found(own.parent().unwrap_or(Path::new(".")).join(name), "--release")
+}
+
+/// A binary that is built as functions are deployed.
+///
+/// # Errors
+/// It has not been built.
+pub fn function(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("."));
+    found(target.join("function").join(name), "--profile function")
+}
+
+fn found(path: PathBuf, profile: &str) -> Result<PathBuf> {
     if !path.is_file() {
-        bail!("{} is not there; build it first: cargo build --release -p {name}", path.display());
+        bail!("{} is not there; build it first: cargo build {profile}, or ./scripts/bench", path.display());
     }
     Ok(path)
 }

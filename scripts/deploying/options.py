@@ -30,7 +30,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--endpoint-url", default=os.environ.get("AWS_ENDPOINT_URL"), help="deploy to an emulator (default AWS_ENDPOINT_URL)")
     add("--function-endpoint-url", help='what the functions themselves call, when it is not --endpoint-url; "none" leaves it to the emulator')
     add("--arch", choices=["arm64", "x86_64"], help="default arm64; with an endpoint, this machine's")
-    add("--profile", default="lambda", help="cargo profile of the build (default lambda)")
+    add("--profile", default="function", help="cargo profile of the build (default function)")
     add("--zips", type=Path, help="deploy FOLDER/stageline-*/bootstrap.zip instead of building", metavar="FOLDER")
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/core.yaml; may be repeated")
     add("--watch-parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/watch.yaml (alarms); may be repeated")

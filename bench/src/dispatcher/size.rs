@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::binary;
+use crate::process::function;
 use crate::report::Figure;
 
 const ZIP: &str = "import sys, zipfile
@@ -12,7 +12,7 @@ with zipfile.ZipFile(sys.argv[2], 'w', zipfile.ZIP_DEFLATED) as out:
 pub(super) async fn measure() -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let zip = folder.path().join("function.zip");
-    let dispatcher = binary("stageline-dispatcher")?;
+    let dispatcher = function("stageline-dispatcher")?;
     let status =
         tokio::process::Command::new("python3").args(["-c", ZIP]).args([&dispatcher, &zip]).status().await;
     ensure!(status.context("python3")?.success(), "the zip could not be made");

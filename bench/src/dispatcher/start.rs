@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::binary;
+use crate::process::function;
 use crate::procfs;
 use crate::report::Figure;
 use crate::scope::Scope;
@@ -39,8 +39,8 @@ pub(super) async fn measure(scope: &Scope) -> Result<Vec<Figure>> {
     let starts = if scope.quick { 8 } else { 20 };
     let python = scope.peers.clone();
     tokio::task::spawn_blocking(move || {
-        let dispatcher = binary("stageline-dispatcher")?;
-        let bare = binary("bare-runtime")?;
+        let dispatcher = function("stageline-dispatcher")?;
+        let bare = function("bare-runtime")?;
         let peer = python.map(|peers| (peers.python(), vec![peers.script("function.py")]));
         let (mut ours, mut bares, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..GROUPS {
