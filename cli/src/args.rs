@@ -69,6 +69,9 @@ pub struct DevArgs {
     /// The LAMMPS program: a name on the path, or a path.
     #[arg(long, default_value = "lmp", env = "STAGELINE_LMP")]
     pub lammps: String,
+    /// Where its worker serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_address: Option<std::net::SocketAddr>,
     /// Start no worker: one is run elsewhere.
     #[arg(long)]
     pub no_worker: bool,

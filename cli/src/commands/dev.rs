@@ -116,6 +116,7 @@ async fn worker(args: &DevArgs, dir: &Path, system: &System) -> Result<Worker, F
         allow_any_program: true,
         lammps_program: args.lammps.clone(),
         term_grace_seconds: 5,
+        metrics_address: args.metrics_address.map(|address| address.to_string()),
         ..defaults
     };
     let custody = Custody::of_whole_process().map_err(WorkerError::Custody)?;
