@@ -229,10 +229,13 @@ impl Span {
     }
 
     /// Runs `work` below this span: its steps are this one's children.
-    pub async fn around<F: Future>(&self, work: F) -> F::Output {
-        match self.current() {
-            Some(current) => CURRENT.scope(current, work).await,
-            None => work.await,
+    pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let (current, work) = (self.current(), Box::pin(work));
+        async move {
+            match current {
+                Some(current) => CURRENT.scope(current, work).await,
+                None => work.await,
+            }
         }
     }
 }
@@ -272,11 +275,15 @@ pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|current| current.context).ok()
 }
 
-/// Runs `work` as a step of the span that the running code is part of.
-pub async fn step<F: Future>(name: &'static str, work: F) -> F::Output {
-    match CURRENT.try_with(|current| current.child(name)) {
-        Ok(span) => span.around(work).await,
-        Err(_no_span) => work.await,
+/// Runs `work` as a step of the span that the running code is part of. On the heap: what is passed through
+/// functions would be in the caller's future twice.
+pub fn step<F: Future>(name: &'static str, work: F) -> impl Future<Output = F::Output> + use<F> {
+    let work = Box::pin(work);
+    async move {
+        match CURRENT.try_with(|current| current.child(name)) {
+            Ok(span) => span.around(work).await,
+            Err(_no_span) => work.await,
+        }
     }
 }
 

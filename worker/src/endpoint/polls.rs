@@ -72,3 +72,37 @@ impl Polls {
         self.lock().stuck.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_while_polls_are_open_and_an_answer_ends_it() {
+        let polls = Polls::default();
+        let moment = Duration::from_millis(20);
+        let wait = || std::thread::sleep(moment);
+        wait();
+        assert_eq!(polls.unanswered(), Duration::ZERO, "nothing was asked");
+        polls.open(1);
+        wait();
+        // Another poll is no answer.
+        polls.open(2);
+        assert!(polls.unanswered() >= moment);
+        polls.set_stuck(Some("why".to_owned()));
+        polls.failed(Lane::Low, "denied".to_owned());
+        assert!(polls.stuck().is_some() && polls.failing().is_some_and(|why| why.contains("low")));
+        polls.answered(Lane::High);
+        assert!(polls.unanswered() < moment);
+        assert_eq!(polls.stuck(), None);
+        assert!(polls.failing().is_some(), "another queue answered");
+        polls.answered(Lane::Low);
+        assert_eq!(polls.failing(), None);
+        wait();
+        // Every slot is taken.
+        polls.open(0);
+        assert_eq!(polls.unanswered(), Duration::ZERO);
+        polls.set_stuck(Some("late".to_owned()));
+        assert_eq!(polls.stuck(), None);
+    }
+}
