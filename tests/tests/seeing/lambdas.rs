@@ -14,6 +14,8 @@ use stageline_sweeper::{Limits, SweepEvent};
 use stageline_tests::parts::Parts;
 use stageline_tests::system::{RunningWorker, eventually, worker_config};
 
+type Values = BTreeMap<String, f64>;
+
 /// Puts the records, and gives the batch that the stream would deliver for them half a minute later.
 pub async fn batch(parts: &Parts, records: &[Value]) -> Result<Event> {
     let written = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() - 30;
@@ -44,7 +46,7 @@ pub async fn batch(parts: &Parts, records: &[Value]) -> Result<Event> {
 
 /// The values of a line by name, and its pool; every rule of the format and of the table is checked on the way.
 /// The rules: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-fn read(line: &str, from: Source) -> Result<(Option<String>, BTreeMap<String, f64>)> {
+fn read(line: &str, from: Source) -> Result<(Option<String>, Values)> {
     assert!(!line.contains('\n') && line.len() < 256 * 1024);
     let root: Value = serde_json::from_str(line)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
@@ -82,10 +84,7 @@ fn read(line: &str, from: Source) -> Result<(Option<String>, BTreeMap<String, f6
 }
 
 /// The line of all pools, and those of each.
-fn read_all(
-    lines: &[String],
-    from: Source,
-) -> Result<(BTreeMap<String, f64>, BTreeMap<String, BTreeMap<String, f64>>)> {
+fn read_all(lines: &[String], from: Source) -> Result<(Values, BTreeMap<String, Values>)> {
     let mut of_all = None;
     let mut pools = BTreeMap::new();
     for line in lines {
