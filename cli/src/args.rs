@@ -79,6 +79,9 @@ pub struct DevArgs {
     /// stored, limits. What is typed here wins.
     #[arg(long, value_name = "FILE", conflicts_with = "no_worker")]
     pub worker_config: Option<PathBuf>,
+    /// Where its worker serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_address: Option<std::net::SocketAddr>,
     /// Start no worker: one is run elsewhere.
     #[arg(long)]
     pub no_worker: bool,

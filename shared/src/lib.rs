@@ -9,8 +9,10 @@ pub mod clock;
 pub mod code;
 mod hash;
 pub mod logging;
+pub mod metrics;
 pub mod protocol;
 pub mod task;
+pub mod trace;
 
 pub use clock::{At, Clock};
 pub use code::{Code, Rejection};

@@ -2,6 +2,7 @@
 //! deployment's variables name, with workers of this process.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Stack {
 pub struct RunningWorker {
     /// Its id.
     pub id: stageline::task::WorkerId,
+    /// Where it serves its metrics, if it does.
+    pub metrics: Option<SocketAddr>,
     /// Cancelled: no more tasks.
     pub drain: CancellationToken,
     /// Cancelled: running tasks are stopped.
@@ -167,10 +170,15 @@ impl RunningWorker {
     /// Starts a worker of `deployment`, of a whole system or of parts, that calls AWS through `sdk`.
     pub fn start(config: Config, sdk: &SdkConfig, deployment: &Deployment, clock: Clock) -> Result<Self> {
         let aws = Aws::new(sdk, deployment);
-        let worker = Worker::new(config, aws, deployment, clock, Custody::shared()?)?;
-        let (id, drain, stop) = (worker.id().clone(), CancellationToken::new(), CancellationToken::new());
+        Ok(Self::of(Worker::new(config, aws, deployment, clock, Custody::shared()?)?))
+    }
+
+    /// Starts this one.
+    pub fn of(worker: Worker) -> Self {
+        let (id, metrics) = (worker.id().clone(), worker.metrics_address());
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let done = tokio::spawn(worker.run(drain.clone(), stop.clone()));
-        Ok(Self { id, drain, stop, done })
+        Self { id, metrics, drain, stop, done }
     }
 
     /// Waits for an end that somebody else asked it for.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use stageline::aws::{BATCH_ITEMS, WorkQueues};
+use stageline::metrics::Number;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -25,9 +26,10 @@ pub(crate) struct Acknowledger(mpsc::Sender<Handle>);
 
 impl Acknowledger {
     /// The sender, and the task that deletes until the last sender is gone.
-    pub fn start(queues: WorkQueues) -> (Self, tokio::task::JoinHandle<()>) {
+    /// `deleted` counts.
+    pub fn start(queues: WorkQueues, deleted: Number) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(1024);
-        (Self(sender), tokio::spawn(delete_all(queues, receiver)))
+        (Self(sender), tokio::spawn(delete_all(queues, deleted, receiver)))
     }
 
     /// Hands a message over to be deleted.
@@ -37,7 +39,7 @@ impl Acknowledger {
     }
 }
 
-async fn delete_all(queues: WorkQueues, mut receiver: mpsc::Receiver<Handle>) {
+async fn delete_all(queues: WorkQueues, deleted: Number, mut receiver: mpsc::Receiver<Handle>) {
     let mut waiting: HashMap<String, Vec<String>> = HashMap::new();
     while let Some(first) = receiver.recv().await {
         let deadline = Instant::now() + LONGEST_WAIT;
@@ -47,20 +49,23 @@ async fn delete_all(queues: WorkQueues, mut receiver: mpsc::Receiver<Handle>) {
             batch.push(handle.receipt_handle);
             if batch.len() == BATCH_ITEMS {
                 let full = std::mem::take(batch);
-                flush(&queues, &handle.queue_url, &full).await;
+                flush(&queues, &deleted, &handle.queue_url, &full).await;
             }
             next = timeout_at(deadline, receiver.recv()).await.ok().flatten();
         }
         for (queue_url, batch) in waiting.drain() {
             if !batch.is_empty() {
-                flush(&queues, &queue_url, &batch).await;
+                flush(&queues, &deleted, &queue_url, &batch).await;
             }
         }
     }
 }
 
-async fn flush(queues: &WorkQueues, queue_url: &str, handles: &[String]) {
-    if let Err(error) = queues.delete(queue_url, handles).await {
-        warn!(%error, messages = handles.len(), "messages not deleted; their claims will drop them");
+async fn flush(queues: &WorkQueues, deleted: &Number, queue_url: &str, handles: &[String]) {
+    match queues.delete(queue_url, handles).await {
+        Ok(()) => deleted.add(handles.len() as f64),
+        Err(error) => {
+            warn!(%error, messages = handles.len(), "messages not deleted; their claims will drop them");
+        }
     }
 }

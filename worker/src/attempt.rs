@@ -2,13 +2,14 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use stageline::aws::{AwsError, Leavings, Write};
 use stageline::protocol::command::Command;
 use stageline::protocol::outcome::{Decision, Failure, Outcome, decide};
 use stageline::task::{Attempt, ErrorKind, Status, Task, TaskId};
+use stageline::trace;
 use stageline::{Code, Rejection};
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -20,6 +21,7 @@ use crate::engines::{Execution, InlineRun, Site};
 use crate::gpus::assigned;
 use crate::guard;
 use crate::hooks::Ended;
+use crate::observed::{self, Observed};
 use crate::progress::Reporter;
 use crate::running::Begun;
 use crate::store::{self, LogParts};
@@ -29,6 +31,8 @@ use crate::take::{Taken, take};
 const WRITE_TRIES: u32 = 40;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The variable that names a process's parent in a trace (OpenTelemetry, environment variables as carriers).
+const TRACEPARENT: &str = "TRACEPARENT";
 
 /// An attempt was stopped because its task is not this worker's any more: nothing is written about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +52,12 @@ struct Afterwards {
     ended: Option<Ended>,
     /// How long the slot takes nothing, so that another worker gets what this one has handed back.
     yields: Duration,
+    /// What became of the task, for the metrics, and the reason's code.
+    outcome: Option<Observed>,
 }
 
 /// What became of the record at the end of an attempt.
-enum Written {
+pub(crate) enum Written {
     /// It says this.
     As(Status),
     /// It had moved on, or is gone.
@@ -100,22 +106,30 @@ pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle,
 
 async fn hand_back(context: &Context, handle: Handle, wait: Duration) {
     let Handle { queue_url, receipt_handle } = handle;
-    if let Err(error) = context.aws.queues.hand_back(&queue_url, &[receipt_handle], wait).await {
-        warn!(%error, "message not handed back; it comes back by itself");
+    match context.aws.queues.hand_back(&queue_url, &[receipt_handle], wait).await {
+        Ok(()) => context.meters.handed_back.one(),
+        Err(error) => warn!(%error, "message not handed back; it comes back by itself"),
     }
 }
 
 /// Takes the task and runs it.
 async fn to_its_end(context: &Context, command: &Command, afterwards: &mut Afterwards) -> Settled {
     let settled = |over| if over { Settled::Delete } else { Settled::Leave };
-    match take(context, command).await {
+    let begun = SystemTime::now();
+    let taken = take(context, command).await;
+    context.meters.claimed(observed::result(&taken));
+    match taken {
         Ok(Taken::Won(task)) => {
+            context.meters.won(&task);
+            let span = observed::span(context, command, &task, begun);
             let mut orders = context.running.claimed(&task);
             // A claim that is adopted: what was asked of the task meanwhile was said to nobody.
             if task.cancel_requested == Some(true) || orders.latest() == Order::Pause {
                 context.reviews.ask(&task.id);
             }
-            settled(perform(context, task, &mut orders, afterwards).await)
+            let over = span.around(perform(context, task, &mut orders, afterwards)).await;
+            observed::close(span, afterwards.outcome.take());
+            settled(over)
         }
         Ok(Taken::WonUnreadable(attempt, rejection)) => {
             settled(end_unreadable(context, &command.task_id, attempt, &rejection).await)
@@ -153,15 +167,21 @@ async fn perform(
         Ok(end) => end,
         Err(Abandoned(why)) => {
             warn!("abandoned: {why}");
+            context.meters.ended(&task, "abandoned", None, context.clock.now());
+            afterwards.outcome = Some(("abandoned", None));
             afterwards.ended = hooked.then_some(Ended { task, status: None, reason: None });
             return true;
         }
     };
     afterwards.yields = guard::yields(&outcome);
     let decision = decide(outcome, &task, context.clock.now());
-    let code = decision.reason.as_ref().map(|reason| reason.code.as_str());
+    let reason = decision.reason.as_ref().map(|reason| reason.code.clone());
+    let code = reason.as_deref();
     info!(event = ?decision.event, code, "attempt over");
-    let written = write_end(context, &task, &decision, &left).await;
+    let written = trace::step("end", write_end(context, &task, &decision, &left)).await;
+    context.meters.ended(&task, observed::name(&written), reason.as_deref(), context.clock.now());
+    context.meters.left(&left);
+    afterwards.outcome = Some((observed::name(&written), reason));
     let (over, status) = match written {
         Written::As(status) => (true, Some(status)),
         Written::ByOthers => (true, None),
@@ -210,6 +230,7 @@ async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &L
         match context.aws.tasks.end_attempt(task, me, me.as_str(), decision, left, now).await {
             Ok(Write::Applied | Write::AlreadyApplied) => return Written::As(decision.event.target()),
             Ok(Write::Fenced) => {
+                context.meters.fenced_outcome();
                 warn!("outcome not written: the task has moved on");
                 return Written::ByOthers;
             }
@@ -255,25 +276,34 @@ async fn execute(
     };
     let task = brought.as_deref().unwrap_or(task);
     let job_dir = child::job_dir(&context.config, task);
-    let search = store::earlier_checkpoint(task, &job_dir, context);
-    let resume = match store::unless_ended(search, context, orders).await? {
-        Ok(resume) => resume,
-        Err(outcome) => return Ok((outcome, Leavings::default())),
+    let planning = async {
+        let search = store::earlier_checkpoint(task, &job_dir, context);
+        let resume = match store::unless_ended(search, context, orders).await? {
+            Ok(resume) => resume,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let told = resume.as_ref().map(|resume| &resume.told);
+        let site = Site { config: &context.config, job_dir: &job_dir, resume: told };
+        let planned = context.engines.plan(task, &site);
+        Ok(planned.map(|execution| (resume, execution)).map_err(Outcome::Failed))
     };
-    let told = resume.as_ref().map(|resume| &resume.told);
-    let site = Site { config: &context.config, job_dir: &job_dir, resume: told };
-    let execution = match context.engines.plan(task, &site) {
-        Ok(execution) => execution,
-        Err(failure) => return Ok((Outcome::Failed(failure), Leavings::default())),
+    let (resume, execution) = match trace::step("plan", planning).await? {
+        Ok(planned) => planned,
+        Err(outcome) => return Ok((outcome, Leavings::default())),
     };
     let (reviews, id) = (context.reviews.clone(), task.id.clone());
     let when_fenced = move || reviews.ask(&id);
-    let reporter = Reporter::start(task, context.aws.stages.clone(), context.clock.clone(), when_fenced);
+    let (stages, clock, meter) =
+        (context.aws.stages.clone(), context.clock.clone(), context.meters.progress.clone());
+    let reporter = Reporter::start(task, stages, clock, meter, when_fenced);
     let ended = match execution {
         Execution::Inline(run) => {
-            let outcome = run_inline(run, &reporter, context, TimeLimits::of(task), orders).await;
-            match outcome {
-                Ok(outcome) => store::keep((outcome, Leavings::default()), task, None, context, orders).await,
+            let running = run_inline(run, &reporter, context, TimeLimits::of(task), orders);
+            match trace::step("engine", running).await {
+                Ok(outcome) => {
+                    let left = Leavings::default();
+                    Box::pin(store::keep((outcome, left), task, None, context, orders)).await
+                }
                 Err(abandoned) => Err(abandoned),
             }
         }
@@ -285,7 +315,14 @@ async fn execute(
             let ended = match assigned(plan.confines_itself, task, context, orders).await {
                 Ok(gpus) => {
                     logs = LogParts::begin(task, &job_dir, context);
-                    child::run(plan, task, &job_dir, gpus.ids(), context, &reporter, orders).await
+                    let running = async {
+                        // What the task's own instruments record goes below this span.
+                        let parent = trace::current().map(|parent| parent.to_string());
+                        plan.env.extend(parent.map(|parent| (TRACEPARENT.to_owned(), parent)));
+                        let gpus = gpus.ids();
+                        Box::pin(child::run(plan, task, &job_dir, gpus, context, &reporter, orders)).await
+                    };
+                    trace::step("engine", running).await
                 }
                 Err(stopped) => stopped.map(|outcome| (outcome, Leavings::default())),
             };
@@ -295,7 +332,8 @@ async fn execute(
                         Some(logs) => Some(logs.end().await),
                         None => None,
                     };
-                    let kept = store::keep(ended, task, Some(&job_dir), context, orders).await;
+                    let keeping = Box::pin(store::keep(ended, task, Some(&job_dir), context, orders));
+                    let kept = trace::step("keep", keeping).await;
                     if let (Some(parts), Ok((_, left))) = (parts, &kept) {
                         parts.forget(&left.artifacts).await;
                     }

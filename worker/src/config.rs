@@ -119,6 +119,11 @@ pub struct Config {
     pub webhook_url: Option<String>,
     /// The file with the secret that those calls are signed with. Default: none.
     pub webhook_secret_file: Option<PathBuf>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, such as `127.0.0.1:9464`. Default: nowhere.
+    pub metrics_address: Option<String>,
+    /// Seconds that polls may go unanswered while messages wait and slots are free, until it calls itself
+    /// unhealthy; 0 is for ever. Default 300.
+    pub watchdog_seconds: u64,
     /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
     /// Default: none.
     pub instance: Option<String>,
@@ -225,6 +230,8 @@ impl Default for Config {
             hook_after: Vec::new(),
             webhook_url: None,
             webhook_secret_file: None,
+            metrics_address: None,
+            watchdog_seconds: 300,
             instance: None,
             spot_notices: SpotNotices::default(),
             on_rebalance: OnRebalance::default(),

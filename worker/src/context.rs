@@ -6,15 +6,18 @@ use stageline::Clock;
 use stageline::aws::Aws;
 use stageline::protocol::lease::{Lease, Observations};
 use stageline::task::WorkerId;
+use stageline::trace::Tracer;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::child::{Confiner, Custody};
+use crate::endpoint::Polls;
 use crate::engines::Engines;
 use crate::fleet::Fleet;
 use crate::gpus::Gpus;
 use crate::guard::Breakers;
 use crate::hooks::Hooks;
+use crate::meters::Meters;
 use crate::notices::Notices;
 use crate::received::Received;
 use crate::review::ReviewRequests;
@@ -45,6 +48,11 @@ pub(crate) struct Context {
     pub observations: Mutex<Observations>,
     /// Where a look at a task's record is asked for.
     pub reviews: ReviewRequests,
+    pub meters: Arc<Meters>,
+    /// Where the spans of attempts go.
+    pub tracer: Tracer,
+    /// What the polls say of the way to the queues.
+    pub polls: Polls,
     /// Running tasks have had their time: stop them.
     pub stop: CancellationToken,
 }

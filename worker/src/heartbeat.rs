@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::acknowledge::Acknowledger;
 use crate::guard::Breakers;
+use crate::meters::Meters;
 use crate::notices::Notices;
 use crate::received::Received;
 use crate::registry::Registry;
@@ -46,6 +47,7 @@ pub(crate) struct LeaseKeeper {
     pub received: Arc<Received>,
     pub breakers: Arc<Breakers>,
     pub notices: Arc<Notices>,
+    pub meters: Arc<Meters>,
     pub reviewer: Reviewer,
     /// Tasks that attempts want looked at.
     pub asked: mpsc::Receiver<TaskId>,
@@ -194,6 +196,7 @@ impl LeaseKeeper {
             }
             registry.wrote(page);
         }
+        self.meters.registry_tasks.set(attempts.len() as f64);
         for handle in self.running.release(&attempts) {
             self.acknowledger.delete(handle).await;
         }

@@ -78,6 +78,7 @@ impl Poller {
                     }
                 }
             }
+            self.context.polls.open(polls.len());
             tokio::select! {
                 () = drain.cancelled() => break,
                 Ok(()) = fenced.changed() => {}
@@ -91,6 +92,7 @@ impl Poller {
             }
         }
         drop(held);
+        self.context.polls.open(0);
         let last = tokio::time::sleep(LAST_ANSWERS);
         tokio::pin!(last);
         loop {
@@ -130,11 +132,17 @@ impl Poller {
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 state.hot = false;
+                self.context.meters.poll_failures.one();
+                self.context.polls.failed(answer.lane, error.to_string());
                 warn!(%error, lane = %answer.lane, failures = state.failures, "queue not read");
                 return;
             }
         };
         state.failures = 0;
+        self.context.polls.answered(answer.lane);
+        if !messages.is_empty() {
+            self.context.meters.received(answer.lane, messages.len());
+        }
         state.hot = messages.len() >= answer.asked;
         if *self.context.running.fenced().borrow() || self.context.notices.yields() {
             return self.hand_back(answer.lane, messages).await;
@@ -176,10 +184,11 @@ impl Poller {
         for (messages, rest) in [(fresh, Duration::ZERO), (tired, REST)] {
             let handles: Vec<_> = messages.into_iter().map(|message| message.receipt_handle).collect();
             for batch in handles.chunks(BATCH_ITEMS) {
-                if let Err(error) =
-                    self.context.aws.queues.hand_back(self.queues.url(lane), batch, rest).await
-                {
-                    warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
+                match self.context.aws.queues.hand_back(self.queues.url(lane), batch, rest).await {
+                    Ok(()) => self.context.meters.handed_back.add(batch.len() as f64),
+                    Err(error) => {
+                        warn!(%error, lane = %lane, "messages not handed back; they come back by themselves");
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use stageline::At;
 use stageline::aws::{Aws, AwsError, Leavings, Write};
+use stageline::metrics::table::TASKS_RESCUED;
 use stageline::protocol::lease::{Holder, had_time};
 use stageline::protocol::outcome::{Outcome, decide};
 use stageline::task::{Status, Task, WorkerId};
@@ -57,6 +58,7 @@ pub(crate) async fn rescue(
     let left = Leavings::default();
     Ok(match aws.tasks.end_attempt(task, worker, me.as_str(), &decision, &left, now).await? {
         Write::Applied | Write::AlreadyApplied => {
+            aws.meters.number(&TASKS_RESCUED, &[]).one();
             info!(task.id = %task.id, lost.by = %worker, event = ?decision.event, "rescued");
             if decision.event.target() == Status::Pending { Rescued::Claimable } else { Rescued::Ended }
         }

@@ -2,6 +2,7 @@
 
 use nix::sys::resource::{Resource, setrlimit};
 use stageline::aws::{Aws, Deployment, sdk_config};
+use stageline::trace::Tracer;
 use stageline::{Clock, logging};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,9 @@ pub async fn serve() -> Result<(), WorkerError> {
     let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
     let aws = Aws::new(&sdk_config().await, &deployment);
     leave_no_core_files();
+    let tracer = Tracer::from_env("stageline-worker", |name| std::env::var(name).ok());
     let worker = Worker::new(config, aws, &deployment, Clock::system(), Custody::of_whole_process()?)?;
+    let worker = worker.traced(tracer);
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(obey_signals(drain.clone(), stop.clone()));
     worker.run(drain, stop).await

@@ -1,6 +1,7 @@
 //! One worker: its parts, and how they start and stop.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use stageline::aws::{Aws, AwsError, Deployment, DeploymentError, Heartbeat};
 use stageline::protocol::lease::Lease;
 use stageline::protocol::pools::Queues;
 use stageline::task::WorkerId;
+use stageline::trace::Tracer;
 use stageline::{At, Clock};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -18,6 +20,7 @@ use tracing::{info, warn};
 use crate::acknowledge::Acknowledger;
 use crate::child::{Confiner, Custody};
 use crate::context::Context;
+use crate::endpoint::{self, Polls};
 use crate::engines::Engines;
 use crate::fence::keep_fence;
 use crate::fleet::Fleet;
@@ -26,6 +29,7 @@ use crate::gpus::Gpus;
 use crate::guard::Breakers;
 use crate::heartbeat::LeaseKeeper;
 use crate::hooks::{Hooks, Webhook};
+use crate::meters::Meters;
 use crate::notices::{Notices, keep_watching};
 use crate::old_jobs::keep_removing;
 use crate::poller::Poller;
@@ -74,6 +78,8 @@ pub struct Worker {
     lease: Lease,
     custody: Custody,
     confiner: Confiner,
+    endpoint: Option<TcpListener>,
+    tracer: Tracer,
 }
 
 impl Worker {
@@ -91,6 +97,7 @@ impl Worker {
         let config = config.validated()?;
         let aws = Aws { tasks: aws.tasks.sharing_requests(), ..aws };
         let confiner = Confiner::of(&config)?;
+        let endpoint = endpoint::bind(&config)?;
         let pool = deployment.pools.get(&config.pool).ok_or_else(|| {
             let known: Vec<_> = deployment.pools.iter().map(|pool| pool.name.as_str()).collect();
             WorkerError::NoSuchPool {
@@ -105,7 +112,19 @@ impl Worker {
         let artifacts = opened.map_err(|error| invalid(format!("cannot be used: {error}")))?;
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let id = WorkerId::fresh(host.as_deref().unwrap_or("worker"));
-        Ok(Self { id, config, aws, artifacts, clock, queues, lease: deployment.lease, custody, confiner })
+        let (lease, tracer) = (deployment.lease, Tracer::default());
+        Ok(Self { id, config, aws, artifacts, clock, queues, lease, custody, confiner, endpoint, tracer })
+    }
+
+    /// The same, writing into the tasks' traces.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Where its metrics are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref()?.local_addr().ok()
     }
 
     /// The worker's id: this incarnation's.
@@ -132,7 +151,9 @@ impl Worker {
             ),
         })?;
         settle_former_selves(&self.config, &self.aws, &self.id, &self.clock).await;
-        let (acknowledger, acknowledging) = Acknowledger::start(self.aws.queues.clone());
+        let meters = Arc::new(Meters::new(Arc::clone(&self.aws.meters)));
+        let (acknowledger, acknowledging) =
+            Acknowledger::start(self.aws.queues.clone(), meters.deleted.clone());
         let (reviews, asked) = ReviewRequests::new();
         let (running, received) = (Arc::new(Running::default()), Arc::new(Received::default()));
         let engines = Engines::of(&self.id);
@@ -146,6 +167,7 @@ impl Worker {
             received: Arc::clone(&received),
             breakers: Arc::clone(&breakers),
             notices: Arc::clone(&notices),
+            meters: Arc::clone(&meters),
             reviewer: Reviewer {
                 worker: self.id.clone(),
                 tasks: self.aws.tasks.clone(),
@@ -164,7 +186,7 @@ impl Worker {
             return Err(error.into());
         }
         let given_up = CancellationToken::new();
-        let fencing = tokio::spawn(keep_fence(Arc::clone(&running), last_alive, self.lease.fence()));
+        let fencing = tokio::spawn(keep_fence(Arc::clone(&running), last_alive.clone(), self.lease.fence()));
         let leasing = tokio::spawn(keeper.keep(given_up.clone()));
         let (slots, grace) = (self.config.slots as usize, self.config.drain_grace());
         info!(worker.id = %self.id, pool = %self.config.pool, slots, "worker started");
@@ -189,11 +211,21 @@ impl Worker {
             lease: self.lease,
             observations: Mutex::default(),
             reviews,
+            meters,
+            tracer: self.tracer,
+            polls: Polls::default(),
             stop: stop.clone(),
         });
         let removing = tokio::spawn(keep_removing(Arc::clone(&context), given_up.clone()));
         let watching = tokio::spawn(keep_watching(Arc::clone(&context), drain.clone(), given_up.clone()));
         context.notices.first_look().await;
+        let seen = endpoint::Beside {
+            context: Arc::clone(&context),
+            queues: self.queues.clone(),
+            alive: last_alive,
+            drain: drain.clone(),
+        };
+        let seen = tokio::spawn(seen.run(self.endpoint, given_up.clone()));
         let attempts = TaskTracker::new();
         Poller {
             context: Arc::clone(&context),
@@ -217,7 +249,7 @@ impl Worker {
         drop(acknowledger);
         given_up.cancel();
         // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
-        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching);
+        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching, seen);
         life.give_up();
         if let Some(mut telling) = telling
             && tokio::time::timeout(LAST_CALLS, &mut telling).await.is_err()

@@ -137,6 +137,7 @@ fn config(args: &DevArgs, dir: &Path, artifacts: Option<&str>) -> Result<Config,
         inputs_dir: args.inputs.clone().unwrap_or(config.inputs_dir),
         lammps_program: args.lammps.clone().unwrap_or(config.lammps_program),
         artifacts_url: artifacts.map(str::to_owned).or(config.artifacts_url),
+        metrics_address: args.metrics_address.map(|address| address.to_string()).or(config.metrics_address),
         ..config
     })
 }

@@ -2,10 +2,12 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stageline::clock::Clock;
 use stageline::task::{LARGEST_INLINE_BYTES, Priority, RetryPolicy, RetryStrategy, Target, Task, TaskId};
+use stageline::trace::{Kind, Span, Tracer};
 use stageline::{Code, Rejection};
 
 use crate::args::SubmitArgs;
@@ -17,6 +19,8 @@ use crate::stored::{put_away, store};
 
 /// The first delay before a retry when none is typed: longer than a hiccup, shorter than a coffee.
 const RETRY_DELAY_SECONDS: u32 = 5;
+/// How long the command waits for a collector of traces.
+const LAST_SPAN: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(
     args: SubmitArgs,
@@ -25,6 +29,10 @@ pub(super) async fn run(
     format: Format,
 ) -> Result<Exit, Failure> {
     let mut task = task(&args)?;
+    let (tracer, span) = begin_trace(&task);
+    if let Some(context) = span.context() {
+        task.traceparent = Some(context.to_string());
+    }
     let connection = connection(dir).await?;
     if task.params_bytes() > LARGEST_INLINE_BYTES {
         put_away(&mut task, store(artifacts, &connection)?).await?;
@@ -33,6 +41,8 @@ pub(super) async fn run(
     if !aws.tasks.put_new(&task).await? {
         return Err(Failure::Exists(task.id));
     }
+    drop(span);
+    tracer.flush(LAST_SPAN).await;
     let ignored = task.not_honoured_yet();
     if !ignored.is_empty() {
         eprintln!("note: accepted and kept, but not honoured yet: {}", ignored.join(", "));
@@ -45,6 +55,16 @@ pub(super) async fn run(
         Format::Json => output::json(&json!({ "id": task.id, "status": task.status })),
     }
     Ok(Exit::Success)
+}
+
+/// The span of the submission, below that of whoever calls this command (`TRACEPARENT`). Without that and
+/// without a collector there is none, and the task's trace begins with its dispatch.
+fn begin_trace(task: &Task) -> (Tracer, Span) {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let tracer = Tracer::from_env("stageline", lookup);
+    let parent = task.traceparent.clone().or_else(|| lookup("TRACEPARENT"));
+    let span = tracer.of_task("submit", Kind::Producer, &task.id, parent.as_deref());
+    (tracer, span)
 }
 
 /// The record that the arguments describe, checked as the dispatcher will check it, but for the size of `params`.

@@ -1,46 +1,32 @@
 //! The handler: the same for the Lambda, the embedded stream pump and a repair pass.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use futures::{StreamExt, stream};
 use stageline::aws::{Aws, AwsError, Deployment, Outgoing, Signal, Write};
 use stageline::protocol::command::Command;
 use stageline::protocol::dispatch::{Dispatch, Triage};
+use stageline::trace::{Kind, Span, Tracer};
 use stageline::{At, Clock};
 use tracing::{error, info, warn};
 
 use crate::batch::{Ready, batches, lowest};
 use crate::record;
+use crate::tally::{Tally, count};
 
 /// AWS calls at once: enough to hide their latency, few enough not to throttle a small table.
 const CALLS_AT_ONCE: usize = 16;
 
-/// What the dispatcher has done since it started.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Batches handled.
-    pub invocations: AtomicU64,
-    /// Records seen.
-    pub records: AtomicU64,
-    /// Commands sent.
-    pub sent: AtomicU64,
-    /// Records marked FAILED.
-    pub rejected: AtomicU64,
-    /// Records left alone.
-    pub left: AtomicU64,
-}
-
 /// Sends commands for the records that are ready.
 #[derive(Debug)]
 pub struct Dispatcher {
-    aws: Aws,
-    deployment: Deployment,
-    clock: Clock,
+    pub(crate) aws: Aws,
+    pub(crate) deployment: Deployment,
+    pub(crate) clock: Clock,
     /// Who it is in the records' history.
     by: &'static str,
-    tally: Tally,
+    pub(crate) tally: Tally,
+    pub(crate) tracer: Tracer,
 }
 
 impl Dispatcher {
@@ -52,7 +38,13 @@ impl Dispatcher {
     /// The same under another name in the records' history.
     pub fn named(aws: Aws, deployment: Deployment, clock: Clock, by: &'static str) -> Self {
         let aws = Aws { tasks: aws.tasks.sharing_requests(), ..aws };
-        Self { aws, deployment, clock, by, tally: Tally::default() }
+        Self { aws, deployment, clock, by, tally: Tally::default(), tracer: Tracer::default() }
+    }
+
+    /// The same, writing into the tasks' traces.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// What it has done since it started.
@@ -122,33 +114,50 @@ impl Dispatcher {
             .collect::<Vec<_>>();
         let (mut failed, more) = futures::join!(sends, writes);
         failed.extend(more);
+        count(&self.tally.failed, failed.len());
         failed
     }
 
     async fn send(&self, queue: String, batch: Vec<Ready>, now: At) -> Vec<(String, Option<String>)> {
-        let command = |ready: &Ready| Outgoing {
-            command: Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt),
-            delay: ready.dispatch.delay,
+        let mut spans: Vec<_> = batch.iter().map(|ready| self.span(&ready.dispatch)).collect();
+        let command = |(ready, span): (&Ready, &Span)| {
+            let mut command = Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt);
+            command.traceparent = span.context().map(|context| context.to_string());
+            Outgoing { command, delay: ready.dispatch.delay }
         };
-        let commands: Vec<_> = batch.iter().map(command).collect();
+        let commands: Vec<_> = batch.iter().zip(&spans).map(command).collect();
         let answer = self.aws.queues.send(&queue, &commands).await;
         let mut failed = Vec::new();
         let mut sent = Vec::new();
-        for (ready, failure) in batch.into_iter().zip(answer.failures) {
+        for ((ready, failure), span) in batch.into_iter().zip(answer.failures).zip(&mut spans) {
             let task = &ready.dispatch.task;
             match failure {
-                None => sent.push(ready.dispatch),
+                None => {
+                    self.tally.sent_to(&ready.dispatch.pool);
+                    sent.push(ready.dispatch);
+                }
                 Some(reason) => {
+                    span.fail(&reason);
                     error!(task.id = %task.id, attempt = %task.attempt, %queue, %reason, "command not sent");
                     failed.push((task.id.to_string(), ready.sequence));
                 }
             }
         }
-        count(&self.tally.sent, sent.len());
+        drop(spans);
         stream::iter(sent)
             .for_each_concurrent(CALLS_AT_ONCE, |dispatch| self.mark_queued(dispatch, now))
             .await;
         failed
+    }
+
+    /// The span of one message, below what the client began.
+    fn span(&self, dispatch: &Dispatch) -> Span {
+        let task = &dispatch.task;
+        self.tracer
+            .of_task("dispatch", Kind::Producer, &task.id, task.traceparent.as_deref())
+            .with("messaging.system", &"aws_sqs")
+            .with("stageline.pool", &dispatch.pool)
+            .with("stageline.by", &self.by)
     }
 
     /// A mark that fails costs nothing but the look of the record: the claim takes a PENDING task too.
@@ -156,7 +165,10 @@ impl Dispatcher {
         let task = &dispatch.task;
         let (id, attempt, pool) = (&task.id, task.attempt, &dispatch.pool);
         match self.aws.tasks.mark_queued(task, self.by, now).await {
-            Ok(Write::Applied | Write::AlreadyApplied) => info!(task.id = %id, %attempt, pool, "queued"),
+            Ok(Write::Applied | Write::AlreadyApplied) => {
+                count(&self.tally.marked, 1);
+                info!(task.id = %id, %attempt, pool, "queued");
+            }
             Ok(Write::Fenced) => info!(task.id = %id, %attempt, pool, "sent, and already further"),
             Ok(Write::NotFound) => info!(task.id = %id, %attempt, pool, "sent, and already deleted"),
             Err(error) => warn!(task.id = %id, %attempt, pool, %error, "sent, but not marked QUEUED"),
@@ -166,30 +178,42 @@ impl Dispatcher {
     /// Writes what a record came to, other than by a message; gives the id back when it has to come again.
     async fn write(&self, triage: Triage, now: At) -> Option<String> {
         let (tasks, by) = (&self.aws.tasks, self.by);
-        let (what, id, answer) = match triage {
+        let tally = &self.tally;
+        let (what, counter, id, answer) = match triage {
             Triage::Leave(_) | Triage::Send(_) => return None,
             Triage::Reject { id, rejection, seen } => {
                 let answer = tasks.reject(&id, &rejection, &seen, by, now).await;
                 if matches!(answer, Ok(Write::Applied)) {
-                    count(&self.tally.rejected, 1);
                     warn!(task.id = %id, code = %rejection.code, reason = %rejection.message, "record rejected");
                 }
-                ("rejected", id, answer)
+                ("rejected", &tally.rejected, id, answer)
             }
             Triage::RunAgain { id, attempt } => {
                 let answer = tasks.run_again(&id, attempt, true, by, now).await;
-                ("to run again", id.to_string(), answer)
+                ("to run again", &tally.run_again, id.to_string(), answer)
             }
-            Triage::Defer(task) => ("deferred", task.id.to_string(), tasks.defer(&task, by, now).await),
-            Triage::Cancel(task) => ("cancelled", task.id.to_string(), tasks.cancel(&task, by, now).await),
-            Triage::Hold(task) => ("paused", task.id.to_string(), tasks.hold(&task, by, now).await),
-            Triage::Resume(task) => ("resumed", task.id.to_string(), tasks.resume(&task, by, now).await),
+            Triage::Defer(task) => {
+                ("deferred", &tally.deferred, task.id.to_string(), tasks.defer(&task, by, now).await)
+            }
+            Triage::Cancel(task) => {
+                ("cancelled", &tally.cancelled, task.id.to_string(), tasks.cancel(&task, by, now).await)
+            }
+            Triage::Hold(task) => {
+                ("paused", &tally.paused, task.id.to_string(), tasks.hold(&task, by, now).await)
+            }
+            Triage::Resume(task) => {
+                ("resumed", &tally.resumed, task.id.to_string(), tasks.resume(&task, by, now).await)
+            }
             Triage::Signal { worker, id } => {
                 let text = id.to_string();
                 // A worker without an item is dead, and what it ran is rescued with the request on its record.
-                ("signalled", text, self.aws.workers.signal(&worker, &Signal::look(id)).await)
+                let answer = self.aws.workers.signal(&worker, &Signal::look(id)).await;
+                ("signalled", &tally.signals, text, answer)
             }
         };
+        if matches!(answer, Ok(Write::Applied)) {
+            count(counter, 1);
+        }
         match answer {
             Ok(Write::Applied | Write::AlreadyApplied) => info!(task.id = %id, what, "written"),
             // Whoever changed the record since has made another stream record, which says what to do now.
@@ -208,8 +232,4 @@ impl Dispatcher {
         let invalid = matches!(error, AwsError::Refused { code, .. } if code == "ValidationException");
         (!invalid).then_some(id)
     }
-}
-
-fn count(counter: &AtomicU64, by: usize) {
-    counter.fetch_add(by as u64, Ordering::Relaxed);
 }

@@ -7,12 +7,17 @@
 
 mod batch;
 mod handler;
+mod measured;
 mod record;
+mod tally;
 
-pub use handler::{Dispatcher, Tally};
+pub use handler::Dispatcher;
+pub use tally::Tally;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use stageline::aws::{Aws, Deployment, sdk_config_of_function};
+use stageline::metrics::emf;
+use stageline::trace::Tracer;
 use stageline::{Clock, logging};
 
 /// Serves the Lambda runtime until it stops this process.
@@ -21,12 +26,19 @@ use stageline::{Clock, logging};
 /// When the environment does not name a deployment, or the runtime cannot be reached.
 pub async fn serve() -> Result<(), Error> {
     logging::init(logging::LogFormat::Json, "info");
-    let deployment = Deployment::from_env(|name| std::env::var(name).ok())?;
+    let lookup = |name: &str| std::env::var(name).ok();
+    let deployment = Deployment::from_env(lookup)?;
+    let tracer = Tracer::from_env("stageline-dispatcher", lookup);
+    let output = emf::Output::from_env(lookup);
     let aws = Aws::new(&sdk_config_of_function().await, &deployment);
-    let dispatcher = Dispatcher::new(aws, deployment, Clock::system());
+    let dispatcher = Dispatcher::new(aws, deployment, Clock::system()).traced(tracer);
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| {
         let dispatcher = &dispatcher;
-        async move { Ok::<_, Error>(dispatcher.handle(event.payload).await) }
+        async move {
+            let (response, lines) = dispatcher.handle_measured(event.payload).await;
+            output.print(&lines);
+            Ok::<_, Error>(response)
+        }
     }))
     .await
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stageline::At;
-use stageline::aws::{SweepMemory, WorkerItem};
+use stageline::aws::{Heartbeat, SweepMemory, WorkerItem};
 use stageline::task::{Lane, WorkerId};
 use tracing::warn;
 
@@ -27,6 +27,12 @@ impl Fleet {
         self.dead.contains(worker)
     }
 
+    /// What the living say of themselves, where that can be read.
+    pub fn alive(&self) -> impl Iterator<Item = &Heartbeat> {
+        let alive = self.items.values().filter(|item| !self.is_dead(&item.worker));
+        alive.filter_map(|item| item.heartbeat.as_ref())
+    }
+
     /// Every worker with its latest beat, where that can be read.
     pub fn beats(&self) -> BTreeMap<WorkerId, Option<At>> {
         let beat = |item: &WorkerItem| item.heartbeat.as_ref().map(|heartbeat| heartbeat.heartbeat_at);
@@ -35,8 +41,7 @@ impl Fleet {
 
     /// When the latest message was sent that living workers received from this lane of this pool.
     pub fn received_until(&self, pool: &str, lane: Lane) -> Option<At> {
-        let alive = self.items.values().filter(|item| !self.is_dead(&item.worker));
-        let beats = alive.filter_map(|item| item.heartbeat.as_ref()).filter(|beat| beat.pool == pool);
+        let beats = self.alive().filter(|beat| beat.pool == pool);
         beats.filter_map(|beat| beat.received_until.get(&lane).copied()).max()
     }
 }
@@ -61,6 +66,7 @@ impl Pass<'_> {
                 self.report.workers_alive += 1;
             }
         }
+        self.note_pools(&fleet);
         self.bury_dead(&mut fleet).await;
         memory.observations.retain(|worker| fleet.items.contains_key(worker));
         Some(fleet)

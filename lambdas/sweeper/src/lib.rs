@@ -12,7 +12,9 @@ mod event;
 mod facts;
 mod fleet;
 mod limits;
+mod measured;
 mod pass;
+mod pools;
 mod report;
 mod rescue;
 mod scan;
@@ -21,12 +23,15 @@ mod sweeper;
 pub use event::{InstanceEvent, SweepEvent};
 pub use limits::{InvalidLimit, Limits};
 pub use pass::OnPage;
+pub use pools::{PoolView, QueuesView, WorkersView};
 pub use report::{Impossible, Report};
 pub use sweeper::Sweeper;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use stageline::aws::{Aws, Deployment, sdk_config_of_function};
+use stageline::metrics::emf;
+use stageline::trace::Tracer;
 use stageline::{Clock, logging};
 
 /// Serves the Lambda runtime until it stops this process.
@@ -38,11 +43,18 @@ pub async fn serve() -> Result<(), Error> {
     let lookup = |name: &str| std::env::var(name).ok();
     let deployment = Deployment::from_env(lookup)?;
     let limits = Limits::from_env(lookup)?;
+    let output = emf::Output::from_env(lookup);
+    let tracer = Tracer::from_env("stageline-sweeper", lookup);
     let aws = Aws::new(&sdk_config_of_function().await, &deployment);
-    let sweeper = Sweeper::new(aws, deployment, Clock::system());
+    let sweeper = Sweeper::new(aws, deployment, Clock::system()).traced(tracer);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let sweeper = &sweeper;
-        async move { Ok::<_, Error>(sweeper.handle(SweepEvent::parse(&event.payload), limits).await) }
+        async move {
+            let event = SweepEvent::parse(&event.payload);
+            let (report, lines) = Box::pin(sweeper.handle_measured(event, limits)).await;
+            output.print(&lines);
+            Ok::<_, Error>(report)
+        }
     }))
     .await
 }

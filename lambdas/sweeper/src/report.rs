@@ -1,6 +1,10 @@
 //! What a call did.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+
+use crate::PoolView;
 
 /// Examples of impossible records that a report names; the others are only counted.
 const EXAMPLES: usize = 20;
@@ -47,6 +51,9 @@ pub struct Report {
     pub errors: usize,
     /// Whether the repair scan reached the end of the table.
     pub pass_complete: bool,
+    /// The pools, when the workers could be read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, PoolView>,
 }
 
 /// A record in a state that no path leads into. It is left as it is: a person has to look.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use stageline::aws::{Aws, Deployment, Signal, SweepMemory, WorkerItem, Write};
 use stageline::protocol::lease::Observations;
+use stageline::trace::Tracer;
 use stageline::{At, Clock};
 use stageline_dispatcher::Dispatcher;
 use tracing::{info, warn};
@@ -14,23 +15,30 @@ use crate::{InstanceEvent, Limits, Report, SweepEvent};
 /// Brings back what nobody else will.
 #[derive(Debug)]
 pub struct Sweeper {
-    aws: Aws,
-    deployment: Deployment,
+    pub(crate) aws: Aws,
+    pub(crate) deployment: Deployment,
     dispatcher: Dispatcher,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    pub(crate) tracer: Tracer,
 }
 
 impl Sweeper {
     /// A sweeper for one deployment.
     pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
         let dispatcher = Dispatcher::named(aws.clone(), deployment.clone(), clock.clone(), BY);
-        Self { aws, deployment, dispatcher, clock }
+        Self { aws, deployment, dispatcher, clock, tracer: Tracer::default() }
+    }
+
+    /// The same, writing into the tasks' traces.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { dispatcher: self.dispatcher.traced(tracer.clone()), tracer, ..self }
     }
 
     /// Does what an event asks for; the report is also one line of the log.
     pub async fn handle(&self, event: SweepEvent, limits: Limits) -> Report {
         let report = match event {
-            SweepEvent::Scheduled => Box::pin(self.sweep(limits)).await,
+            SweepEvent::Scheduled => Box::pin(self.scheduled(limits)).await,
             SweepEvent::Instance(event) => Box::pin(self.instance_event(event)).await,
             SweepEvent::Ignored(why) => {
                 warn!(why, "event ignored");
@@ -41,6 +49,13 @@ impl Sweeper {
         let json = serde_json::to_string(&report).unwrap_or_default();
         info!(report = json, "swept");
         report
+    }
+
+    /// A bounded call, and a look at the queues.
+    async fn scheduled(&self, limits: Limits) -> Report {
+        let mut pass = self.pass(limits);
+        pass.look_at_queues().await;
+        self.whole_call(pass, false).await
     }
 
     /// One bounded call: dead workers, due tasks, some pages of the repair scan from where the last call

@@ -1,5 +1,6 @@
 //! The SDK's configuration and clients, one way for every binary.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -7,7 +8,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
+use super::meter::Meter;
 use super::{Deployment, StagesTable, SweepTable, TasksTable, WorkQueues, WorkersTable};
+use crate::metrics::Registry;
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 
@@ -70,12 +73,18 @@ pub struct Aws {
     pub sweep: SweepTable,
     /// The queues.
     pub queues: WorkQueues,
+    /// What all of these have cost so far, and what else is counted beside it.
+    pub meters: Arc<Registry>,
 }
 
 impl Aws {
     /// Clients for `deployment`.
     pub fn new(config: &SdkConfig, deployment: &Deployment) -> Self {
-        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let meters = Arc::new(Registry::default());
+        let meter = Meter(Arc::clone(&meters));
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(config).interceptor(meter.clone()).build();
+        let dynamodb = aws_sdk_dynamodb::Client::from_conf(dynamodb);
+        let sqs = aws_sdk_sqs::config::Builder::from(config).interceptor(meter).build();
         Self {
             sdk: config.clone(),
             tasks: TasksTable::new(
@@ -86,7 +95,8 @@ impl Aws {
             stages: StagesTable::new(dynamodb.clone(), deployment.stages_table.clone()),
             workers: WorkersTable::new(dynamodb.clone(), deployment.control_table.clone()),
             sweep: SweepTable::new(dynamodb, deployment.control_table.clone()),
-            queues: WorkQueues::new(aws_sdk_sqs::Client::new(config)),
+            queues: WorkQueues::new(aws_sdk_sqs::Client::from_conf(sqs)),
+            meters,
         }
     }
 }

@@ -50,6 +50,11 @@ impl Deployment {
     /// One more of those, which has a default that fits every table of ours.
     const ACCOUNT_INDEX: &str = "STAGELINE_ACCOUNT_INDEX";
 
+    /// What its names begin with, by that of the control table, which is always its own.
+    pub fn prefix(&self) -> &str {
+        self.control_table.strip_suffix("-control").unwrap_or(&self.control_table)
+    }
+
     /// What a decision about a record needs of it.
     pub fn rules(&self) -> Rules<'_> {
         Rules { pools: &self.pools, foreign_modes: &self.foreign_dispatch_modes }

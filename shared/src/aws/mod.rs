@@ -5,6 +5,7 @@ mod control;
 mod deployment;
 mod error;
 mod expressions;
+mod meter;
 mod queue;
 mod stages;
 mod sweep;

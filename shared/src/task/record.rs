@@ -123,6 +123,8 @@ task_record! {
     concurrency_key: Option<String>,
     /// What it takes of its worker.
     resources: Option<Resources>,
+    /// The trace that its client began (W3C), which what is done for it continues.
+    traceparent: Option<String>,
     /// The client's own data: a map, or a string that may hold JSON.
     metadata: Option<Value>,
     /// What the reference dashboard shows of the dispatch.

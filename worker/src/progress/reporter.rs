@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, warn};
 
 use super::{Report, Tracker};
+use crate::ProgressMeter;
 
 /// How often the last values are tried to be written when the attempt is over.
 const LAST_TRIES: u32 = 5;
@@ -24,12 +25,22 @@ pub struct Sink {
     tracker: Arc<Mutex<Tracker>>,
     changed: Arc<Notify>,
     clock: Clock,
+    meter: ProgressMeter,
 }
 
 impl Sink {
     /// Leaves a report.
     pub fn report(&self, report: Report) {
-        self.tracker().apply(report, self.clock.now());
+        self.meter.reports.one();
+        let begun = {
+            let mut tracker = self.tracker();
+            let before = tracker.begun();
+            tracker.apply(report, self.clock.now());
+            tracker.begun() - before
+        };
+        if begun > 0 {
+            self.meter.stages.add(begun as f64);
+        }
         self.changed.notify_one();
     }
 
@@ -53,10 +64,11 @@ impl Reporter {
         task: &Task,
         stages: StagesTable,
         clock: Clock,
+        meter: ProgressMeter,
         when_fenced: impl FnOnce() + Send + 'static,
     ) -> Self {
         let tracker = Tracker::new(task.id.clone(), task.attempt, task.expires_at);
-        let sink = Sink { tracker: Arc::new(Mutex::new(tracker)), changed: Arc::default(), clock };
+        let sink = Sink { tracker: Arc::new(Mutex::new(tracker)), changed: Arc::default(), clock, meter };
         let over = CancellationToken::new();
         let written = write_until(sink.clone(), stages, over.clone());
         let writing = async {
@@ -141,9 +153,10 @@ async fn write_due(sink: &Sink, stages: &StagesTable, fenced: &mut bool) -> bool
     let mut all = true;
     for stage in due {
         match stages.put(&stage).await {
-            Ok(Write::Applied | Write::AlreadyApplied | Write::NotFound) => {}
+            Ok(Write::Applied | Write::AlreadyApplied | Write::NotFound) => sink.meter.writes.one(),
             Ok(Write::Fenced) => {
                 warn!(stage = %stage.name, "progress not written: a later attempt has written it");
+                sink.meter.fenced.one();
                 *fenced = true;
                 return true;
             }

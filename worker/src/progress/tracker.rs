@@ -77,6 +77,11 @@ impl Tracker {
         tracked.stage.updated_at = Some(now);
     }
 
+    /// How many stages have begun.
+    pub fn begun(&self) -> usize {
+        self.stages.len()
+    }
+
     /// Ends the current stage with the attempt.
     pub fn finish(&mut self, succeeded: bool, now: At) {
         let end = if succeeded { StageStatus::Completed } else { StageStatus::Failed };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stageline::Code;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::ErrorKind;
+use stageline::trace;
 use tracing::{info, warn};
 
 use super::upload::Stored;
@@ -38,7 +39,7 @@ pub(crate) async fn fetch_inputs(
         }
         Ok::<(), Failure>(())
     };
-    Ok(match unless_ended(fetching, context, orders).await? {
+    Ok(match trace::step("inputs", unless_ended(fetching, context, orders)).await? {
         Ok(fetched) => fetched.err().map(Outcome::Failed),
         Err(instead) => Some(instead),
     })

@@ -27,6 +27,7 @@ use super::upload::not_too_large;
 use super::{Store, StoreError, beneath};
 use crate::context::Context;
 use crate::engines::{Checkpoint, Pick};
+use crate::meters::Meters;
 use crate::notices::{Noticed, Notices};
 
 /// Between the two looks at a file.
@@ -52,6 +53,7 @@ struct Saving {
     checkpoint: Checkpoint,
     named: Named,
     job_dir: PathBuf,
+    meters: Arc<Meters>,
     /// Of the last checkpoint that is in the store.
     number: u32,
     /// What tries in vain have stored under the number that follows: the next one takes the same place.
@@ -138,6 +140,7 @@ impl Saving {
             checkpoint,
             named,
             job_dir,
+            meters: Arc::clone(&context.meters),
             number: 0,
             in_vain: Vec::new(),
             saved: Vec::new(),
@@ -204,8 +207,11 @@ impl Saving {
             files.push(Part { path: held.path.clone(), bytes, sha256, modified: held.modified() });
         }
         let paths: Vec<_> = files.iter().map(|part| part.path.clone()).collect();
+        let bytes: u64 = files.iter().map(|part| part.bytes).sum();
         let manifest = serde_json::to_vec(&Manifest::of(&self.task, files)).map_err(std::io::Error::other)?;
         self.store.put_bytes(manifest, &place.manifest(&self.store, &self.task)?).await?;
+        self.meters.checkpoints.one();
+        self.meters.checkpoint_bytes.add(bytes as f64);
         info!(number = place.number, files = paths.len(), "checkpoint stored");
         self.number = place.number;
         self.in_vain.clear();

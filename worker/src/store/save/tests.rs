@@ -87,6 +87,7 @@ fn saving(
         checkpoint: Checkpoint { files: vec!["*.chk".into()], pick: Pick::All },
         named: Arc::new(Vec::new),
         job_dir: job_dir.into(),
+        meters: Arc::new(crate::meters::Meters::new(Arc::default())),
         number: 0,
         in_vain: Vec::new(),
         saved: Vec::new(),
