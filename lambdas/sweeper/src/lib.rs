@@ -19,7 +19,7 @@ mod scan;
 mod sweeper;
 
 pub use event::{InstanceEvent, SweepEvent};
-pub use limits::{InvalidLimit, Limits};
+pub use limits::{InvalidLimit, Limits, Pages};
 pub use pass::OnPage;
 pub use report::{Impossible, Report};
 pub use sweeper::Sweeper;

@@ -8,6 +8,7 @@ use stageline::{At, Clock};
 use stageline_dispatcher::Dispatcher;
 use tracing::{info, warn};
 
+use crate::due::DueIndex;
 use crate::pass::{BY, OnPage, Pass};
 use crate::{InstanceEvent, Limits, Report, SweepEvent};
 
@@ -18,13 +19,14 @@ pub struct Sweeper {
     deployment: Deployment,
     dispatcher: Dispatcher,
     clock: Clock,
+    due_index: DueIndex,
 }
 
 impl Sweeper {
     /// A sweeper for one deployment.
     pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
         let dispatcher = Dispatcher::named(aws.clone(), deployment.clone(), clock.clone(), BY);
-        Self { aws, deployment, dispatcher, clock }
+        Self { aws, deployment, dispatcher, clock, due_index: DueIndex::default() }
     }
 
     /// Does what an event asks for; the report is also one line of the log.
@@ -65,7 +67,7 @@ impl Sweeper {
     /// been done after each page of the repair scan.
     pub async fn repair_all(&self, observations: Observations, on_page: &OnPage) -> Report {
         let mut pass = Pass { consistent: true, on_page, ..self.pass(Limits::NONE) };
-        let mut memory = SweepMemory { observations, cursor: None };
+        let mut memory = SweepMemory::of(observations);
         Self::all_parts(&mut pass, &mut memory, true).await;
         pass.report
     }
@@ -138,9 +140,15 @@ impl Sweeper {
         pass.send_due().await;
         if from_the_beginning {
             // The bounded calls go on where they were.
-            Box::pin(pass.scan(None, fleet.as_ref())).await;
+            Box::pin(pass.scan(None, u32::MAX, fleet.as_ref())).await;
         } else {
-            memory.cursor = Box::pin(pass.scan(memory.cursor.take(), fleet.as_ref())).await;
+            if memory.cursor.is_none() {
+                memory.pace.read = 0;
+            }
+            let pages = pass.limits.scan_pages.of(memory.pace);
+            let (cursor, read) = Box::pin(pass.scan(memory.cursor.take(), pages, fleet.as_ref())).await;
+            memory.cursor = cursor;
+            memory.pace.went(read, pass.report.pass_complete);
         }
         pass.drain_dead_letters().await;
     }
@@ -151,6 +159,7 @@ impl Sweeper {
             deployment: &self.deployment,
             dispatcher: &self.dispatcher,
             clock: &self.clock,
+            due_index: &self.due_index,
             limits,
             consistent: false,
             queues_lost: None::<At>,
