@@ -1,4 +1,5 @@
-//! Notices of a machine's end, from a metadata service that only pretends.
+//! Notices of a machine's end, from a metadata service that only pretends, and its protection from one, by an agent
+//! that does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +11,17 @@ use stageline::Clock;
 use stageline::task::Status;
 use stageline_tests::process::WorkerProcess;
 use stageline_tests::system::{Stack, eventually, id};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 const INSTANCE_ACTION: &str = "spot/instance-action";
+const TARGET_STATE: &str = "autoscaling/target-lifecycle-state";
 const REBALANCE: &str = "events/recommendations/rebalance";
+
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Counts, saves by renaming, and writes each step into a log outside of its folder.
 const COUNTING: &str = r#"
@@ -105,6 +112,10 @@ impl Bench {
 
     /// A worker in a folder of its own on a machine with this metadata service, with one slot.
     async fn worker(&self, name: &str, imds: &str) -> Result<WorkerProcess> {
+        self.worker_with(name, imds, &[]).await
+    }
+
+    async fn worker_with(&self, name: &str, imds: &str, more: &[(&str, &str)]) -> Result<WorkerProcess> {
         let at = self.folder.path().join(name);
         std::fs::create_dir(&at)?;
         let inputs = self.folder.path().join("in").display().to_string();
@@ -117,6 +128,7 @@ impl Bench {
             ("STAGELINE_WORKER_ARTIFACTS_URL", &url),
             ("STAGELINE_WORKER_CHECKPOINT_SECONDS", "3600"),
         ];
+        let settings = [&settings[..], more].concat();
         let program = env!("CARGO_BIN_EXE_test-worker");
         let worker = WorkerProcess::start(program, &self.endpoint, &self.stack.deployment, &at, &settings)?;
         worker.started().await?;
@@ -201,6 +213,70 @@ async fn a_machine_at_risk_leaves_new_tasks_to_another_one_and_keeps_what_it_has
         let done = bench.stack.completed(&task).await?;
         assert_eq!((done.attempt.0, done.worker_node_id.as_ref()), (1, Some(&other_id)));
     }
+    bench.stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_its_group_lets_go_hands_its_task_back_and_ends_with_success() -> Result<()> {
+    let bench = Bench::start().await?;
+    let imds = Imds::start().await?;
+    let quickly = [("STAGELINE_WORKER_DRAIN_GRACE_SECONDS", "0")];
+    let mut worker = bench.worker_with("group", &imds.address, &quickly).await?;
+    let task = bench.stack.put(&json!({"id": id("group"), "command": "sleep 600"})).await?;
+    bench.stack.until(&task, |task| task.status == Status::Running).await?;
+    imds.say(TARGET_STATE, "Terminated".to_owned());
+    // Its unit is started again on failures alone, and the hook's wait is ended after a success.
+    assert!(worker.ended().await?.success());
+    let back = bench.stack.until(&task, |task| task.status != Status::Running).await?;
+    assert_eq!((back.interruptions, back.failures, back.worker_node_id), (Some(1), None, None));
+    bench.stack.shutdown().await;
+    Ok(())
+}
+
+/// An agent of ECS: what it was told of protection, in order.
+async fn agent() -> Result<(String, watch::Receiver<Vec<bool>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}/api/1", listener.local_addr()?);
+    let (told, seen) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {
+                let header = line.to_lowercase();
+                length =
+                    header.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap_or(0));
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap_or_default();
+            let on = String::from_utf8_lossy(&body).contains(r#""ProtectionEnabled":true"#);
+            told.send_modify(|told| told.push(on));
+            let said = json!({"protection": {"ProtectionEnabled": on, "TaskArn": "a"}}).to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", said.len());
+            let _broken_off = stream.write_all(format!("{head}{said}").as_bytes()).await;
+        }
+    });
+    Ok((address, seen))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_on_ecs_is_protected_while_it_has_a_task_and_not_when_it_is_idle() -> Result<()> {
+    let bench = Bench::start().await?;
+    let (address, mut told) = agent().await?;
+    let settings = [("ECS_AGENT_URI", address.as_str()), ("AWS_EC2_METADATA_DISABLED", "true")];
+    let _worker = bench.worker_with("ecs", "http://127.0.0.1:1", &settings).await?;
+    let go = bench.folder.path().join("go");
+    let wait = format!("sh -c 'until test -e {}; do sleep 0.05; done'", go.display());
+    assert!(told.borrow().is_empty(), "an idle worker asks for nothing");
+    let task = bench.stack.put(&json!({"id": id("ecs"), "command": wait})).await?;
+    timeout(LONG, told.wait_for(|told| told == &[true])).await??;
+    assert!(!bench.stack.until(&task, |_| true).await?.status.is_terminal());
+    std::fs::write(&go, "")?;
+    bench.stack.completed(&task).await?;
+    timeout(LONG, told.wait_for(|told| told == &[true, false])).await??;
     bench.stack.shutdown().await;
     Ok(())
 }

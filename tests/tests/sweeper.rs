@@ -3,6 +3,10 @@
 
 #[path = "sweeper/bench.rs"]
 mod bench;
+#[path = "sweeper/index.rs"]
+mod index;
+#[path = "sweeper/memory.rs"]
+mod memory;
 
 use std::collections::BTreeMap;
 
@@ -11,8 +15,9 @@ use bench::{Bench, heartbeat, worker};
 use serde_json::{Value, json};
 use stageline::aws::{Aws, Beaten, Heartbeat, Request, Signal, Write};
 use stageline::protocol::due::due_key;
+use stageline::protocol::pace::Pace;
 use stageline::task::{Lane, Status, Task, TaskId};
-use stageline_sweeper::{InstanceEvent, Limits};
+use stageline_sweeper::{InstanceEvent, Limits, Pages};
 
 #[tokio::test]
 async fn tasks_without_a_stream_are_queued_by_one_whole_sweep() -> Result<()> {
@@ -115,7 +120,7 @@ async fn a_dead_worker_with_more_tasks_than_a_call_may_rescue_stays_until_all_ar
     }
     bench.beat(&heartbeat(&dead, bench.at(0))).await?;
     bench.register(&dead, &tasks).await?;
-    let limits = Limits { rescues: 2, scan_pages: 0, ..Limits::default() };
+    let limits = Limits { rescues: 2, scan_pages: Pages::Exactly(0), ..Limits::default() };
     bench.sweeper().sweep(limits).await;
     bench.pass_time(60);
     for (rescued, stays) in [(2, true), (2, true), (1, false)] {
@@ -263,7 +268,7 @@ async fn a_dead_letter_fails_its_task_once_and_others_are_dropped() -> Result<()
     }
     let sqs = bench.backend.sqs();
     sqs.send_message().queue_url(&dead).message_body("no command").send().await?;
-    let limits = Limits { scan_pages: 0, ..Limits::default() };
+    let limits = Limits { scan_pages: Pages::Exactly(0), ..Limits::default() };
     let report = bench.sweeper().sweep(limits).await;
     assert_eq!(
         (report.dead_letters_failed, report.dead_letters_dropped, report.errors),
@@ -285,7 +290,7 @@ async fn a_call_takes_no_more_dead_letters_than_it_may() -> Result<()> {
     for n in 0..15 {
         bench.send(&dead, &format!("missing{n}").parse()?, 0).await?;
     }
-    let limits = Limits { scan_pages: 0, dead_letters: 12, ..Limits::default() };
+    let limits = Limits { scan_pages: Pages::Exactly(0), dead_letters: 12, ..Limits::default() };
     assert_eq!(bench.sweeper().sweep(limits).await.dead_letters_dropped, 12);
     assert_eq!(bench.aws.queues.depth(&dead).await?.visible, 3);
     Ok(())
@@ -350,7 +355,18 @@ async fn a_call_reads_its_pages_and_the_next_goes_on_from_there() -> Result<()> 
     assert_eq!(scanned.iter().sum::<usize>(), 20);
     assert!(calls >= 2 && scanned.iter().all(|count| *count <= 8), "{scanned:?}");
     // From the beginning again.
-    assert!(bench.sweeper().sweep(Limits { scan_pages: 1, ..Limits::default() }).await.scanned > 0);
+    assert!(
+        bench.sweeper().sweep(Limits { scan_pages: Pages::Exactly(1), ..Limits::default() }).await.scanned
+            > 0
+    );
+    // As fast as a table of five hours at the usual pace asks for.
+    let mut memory = bench.aws.sweep.load().await?;
+    (memory.cursor, memory.pace) = (None, Pace { read: 0, whole: 600 });
+    bench.aws.sweep.save(&memory).await?;
+    let report = bench.sweeper().sweep(Limits::default()).await;
+    assert_eq!((report.scanned, report.pass_complete), (20, true));
+    let pace = bench.aws.sweep.load().await?.pace;
+    assert!(pace.read == 0 && (4..=20).contains(&pace.whole), "{pace:?}");
     Ok(())
 }
 

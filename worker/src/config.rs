@@ -8,6 +8,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use crate::notices::{OnRebalance, SpotNotices};
+pub use crate::protection::ScaleInProtection;
 use crate::store::Address;
 
 /// What a worker may do and how much of it. From `stageline-worker.toml` in the working directory (or the
@@ -131,6 +132,8 @@ pub struct Config {
     pub spot_notices: SpotNotices,
     /// What a recommendation to rebalance changes. Default `yield`.
     pub on_rebalance: OnRebalance,
+    /// Whether it keeps its task of ECS from being scaled in while it has tasks. Default `auto`.
+    pub scale_in_protection: ScaleInProtection,
 }
 
 /// What is put around processes.
@@ -235,6 +238,7 @@ impl Default for Config {
             instance: None,
             spot_notices: SpotNotices::default(),
             on_rebalance: OnRebalance::default(),
+            scale_in_protection: ScaleInProtection::default(),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! slot. An attempt takes its task (`take`, and `rescue` when a dead worker has it), runs its engine
 //! ([`engines`], [`child`]) as its `control` says, and ends. Beside them the heartbeat keeps the worker's
 //! lease, lists what it runs and brings signals, upon which `review` looks at records and gives orders; the
-//! fence stops everything when the lease cannot be kept; `notices` hear of the end of the machine; the acknowledger deletes messages in batches.
+//! fence stops everything when the lease cannot be kept; `notices` hear of the end of the machine; `protection` keeps it from being
+//! scaled in; the acknowledger deletes messages in batches.
 
 mod acknowledge;
 mod attempt;
@@ -29,6 +30,7 @@ mod observed;
 mod old_jobs;
 mod poller;
 pub mod progress;
+mod protection;
 mod received;
 mod registry;
 mod rescue;

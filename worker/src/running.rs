@@ -49,11 +49,13 @@ pub(crate) struct Held {
 pub(crate) struct Running {
     entries: Mutex<BTreeMap<TaskId, Entry>>,
     fenced: watch::Sender<bool>,
+    /// How many they are, for those who wait for a change of that.
+    count: watch::Sender<usize>,
 }
 
 impl Default for Running {
     fn default() -> Self {
-        Self { entries: Mutex::default(), fenced: watch::Sender::new(false) }
+        Self { entries: Mutex::default(), fenced: watch::Sender::new(false), count: watch::Sender::new(0) }
     }
 }
 
@@ -70,6 +72,7 @@ impl Running {
             None => {
                 let entry = Entry { since, message: Some(message), held: None };
                 entries.insert(command.task_id.clone(), entry);
+                self.count.send_replace(entries.len());
                 Begun::First
             }
             Some(Entry { held: Some((attempt, _)), .. }) if command.attempt >= *attempt => Begun::TooSoon,
@@ -96,11 +99,19 @@ impl Running {
 
     /// Takes the task out; gives its message when that is still on the queue.
     pub fn end(&self, id: &TaskId) -> Option<Handle> {
-        self.lock().remove(id)?.message
+        let mut entries = self.lock();
+        let entry = entries.remove(id)?;
+        self.count.send_replace(entries.len());
+        entry.message
     }
 
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// How many are in hand, now and later.
+    pub fn counts(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
     }
 
     /// The attempts that have run since `before` or longer, in order.

@@ -33,6 +33,7 @@ use crate::meters::Meters;
 use crate::notices::{Notices, keep_watching};
 use crate::old_jobs::keep_removing;
 use crate::poller::Poller;
+use crate::protection::keep_protected;
 use crate::received::Received;
 use crate::review::{ReviewRequests, Reviewer};
 use crate::running::Running;
@@ -218,6 +219,12 @@ impl Worker {
         });
         let removing = tokio::spawn(keep_removing(Arc::clone(&context), given_up.clone()));
         let watching = tokio::spawn(keep_watching(Arc::clone(&context), drain.clone(), given_up.clone()));
+        let protecting = tokio::spawn(keep_protected(
+            context.config.scale_in_protection,
+            Arc::clone(&context.running),
+            self.lease.length(),
+            given_up.clone(),
+        ));
         context.notices.first_look().await;
         let seen = endpoint::Beside {
             context: Arc::clone(&context),
@@ -249,7 +256,7 @@ impl Worker {
         drop(acknowledger);
         given_up.cancel();
         // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
-        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching, seen);
+        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching, protecting, seen);
         life.give_up();
         if let Some(mut telling) = telling
             && tokio::time::timeout(LAST_CALLS, &mut telling).await.is_err()

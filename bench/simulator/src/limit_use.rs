@@ -7,6 +7,10 @@ use crate::month::{MEMORY_BYTES, Setup};
 use crate::outcome::Outcome;
 use crate::parameters::Parameters;
 
+/// The sweeper's memory lies in so many items at most, of so many KB.
+const MEMORY_ITEMS: f64 = 64.0;
+const MEMORY_ITEM_KB: f64 = 244.0;
+
 /// Whose limit it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,18 +117,18 @@ pub fn uses(outcome: &Outcome, parameters: &Parameters, setup: &Setup) -> Vec<Li
             "`ParallelizationFactor` up to 10, or more memory",
         ),
         used(
-            "sweeper: KB of its memory, one item for all workers",
-            Kind::Fixed,
+            "sweeper: KB of its memory, in up to 64 items",
+            Kind::Design,
             workers * MEMORY_BYTES / 1_024.0,
-            limits.dynamodb.item_kb,
-            "more slots a worker; an item for each of the eight worker keys",
+            MEMORY_ITEMS * MEMORY_ITEM_KB.min(limits.dynamodb.item_kb),
+            "more slots a worker; more items",
         ),
         used(
             "sweeper: pages a minute for a repair pass a day",
             Kind::Design,
             pages,
-            setup.sweep_pages,
-            "raise `SweepPages`; let records expire sooner",
+            setup.most_sweep_pages,
+            "set `SweepPages`; let records expire sooner",
         ),
         used(
             "Fargate: launches a second",

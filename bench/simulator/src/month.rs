@@ -73,15 +73,15 @@ pub struct Setup {
     pub vcpus: f64,
     /// GB of a worker.
     pub memory_gb: f64,
-    /// Pages of the repair scan a minute (`STAGELINE_SWEEP_PAGES`).
-    pub sweep_pages: f64,
+    /// Pages of the repair scan a minute at most (`STAGELINE_SWEEP_PAGES` is `auto`).
+    pub most_sweep_pages: f64,
 }
 
 impl Setup {
     /// A core and 2 GB a slot, records kept for 30 days, the template's repair scan.
     pub fn of_slots(slots: u32) -> Self {
         let slots = f64::from(slots);
-        Self { kept_days: 30.0, vcpus: slots, memory_gb: 2.0 * slots, sweep_pages: 2.0 }
+        Self { kept_days: 30.0, vcpus: slots, memory_gb: 2.0 * slots, most_sweep_pages: 16.0 }
     }
 }
 
@@ -154,11 +154,14 @@ impl Standing {
         // A heartbeat of half a KB and a registry item, read strongly consistent, 4 KB a unit.
         let worker_kb = 0.6 + 0.05 * f64::from(slots);
         let workers_read = workers * worker_kb / 4.0 + 8.0;
-        // Pages of 1 MB, eventually consistent: half a unit for 4 KB.
-        let scanned = (setup.sweep_pages * 1_024.0).min(records_kb) / 8.0;
+        // As many pages of 1 MB as pass the table within the hour, two at least.
+        let pages = (records_kb / 1_024.0 / 60.0).ceil().clamp(2.0, setup.most_sweep_pages);
+        let scanned_kb = (pages * 1_024.0).min(records_kb);
+        // Eventually consistent: half a unit for 4 KB.
+        let scanned = scanned_kb / 8.0;
         let memory_kb = (workers * MEMORY_BYTES / 1_024.0).ceil().max(1.0);
         // A start of 50 ms, its reads, and 1 ms a KB of scanned pages' parsing at 256 MB.
-        let seconds = 0.15 + (setup.sweep_pages * 1_024.0).min(records_kb) * 0.001 + workers * 0.000_05;
+        let seconds = 0.15 + scanned_kb * 0.001 + workers * 0.000_05;
         Self {
             write_units: calls * memory_kb,
             read_units: calls * (workers_read + scanned + memory_kb / 4.0),
@@ -168,7 +171,7 @@ impl Standing {
     }
 }
 
-/// What the sweeper remembers of a worker, in bytes of its one item: the id of about 45, two times of 24, names.
+/// What the sweeper remembers of a worker, in bytes of an item: the id of about 45, two times of 24, names.
 pub const MEMORY_BYTES: f64 = 110.0;
 
 /// The bill of a month with this many tasks a day.

@@ -21,7 +21,7 @@ mod scan;
 mod sweeper;
 
 pub use event::{InstanceEvent, SweepEvent};
-pub use limits::{InvalidLimit, Limits};
+pub use limits::{InvalidLimit, Limits, Pages};
 pub use pass::OnPage;
 pub use pools::{PoolView, QueuesView, WorkersView};
 pub use report::{Impossible, Report};

@@ -8,6 +8,7 @@ use stageline::{At, Clock};
 use stageline_dispatcher::Dispatcher;
 use tracing::{error, warn};
 
+use crate::due::DueIndex;
 use crate::{Limits, Report};
 
 /// Who the sweeper is in the tasks' histories.
@@ -22,6 +23,7 @@ pub(crate) struct Pass<'a> {
     pub deployment: &'a Deployment,
     pub dispatcher: &'a Dispatcher,
     pub clock: &'a Clock,
+    pub due_index: &'a DueIndex,
     pub limits: Limits,
     /// Whether the scan must see every write that came before it.
     pub consistent: bool,

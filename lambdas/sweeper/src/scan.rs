@@ -1,5 +1,7 @@
 //! The repair scan: page by page through the tasks table, a few pages a call.
 
+use std::time::Instant;
+
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use stageline::At;
@@ -23,11 +25,18 @@ struct Work {
 }
 
 impl Pass<'_> {
-    /// Looks at records from the cursor on; the new cursor, none at the end of the table.
-    pub async fn scan(&mut self, mut cursor: Option<Item>, fleet: Option<&Fleet>) -> Option<Item> {
+    /// Looks at that many pages of records from the cursor on, or fewer when they take long. The new cursor, none at
+    /// the end of the table, and how many there were.
+    pub async fn scan(
+        &mut self,
+        mut cursor: Option<Item>,
+        pages: u32,
+        fleet: Option<&Fleet>,
+    ) -> (Option<Item>, u32) {
         let mut facts = Facts::new(self.aws, fleet, self.deployment.lease);
         let workers = fleet.map(Fleet::beats).unwrap_or_default();
-        for _ in 0..self.limits.scan_pages {
+        let (begun, mut read) = (Instant::now(), 0);
+        while read < pages && begun.elapsed() < self.limits.scan_time {
             let page = match self.aws.tasks.scan_page(cursor.clone(), self.consistent).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -55,12 +64,13 @@ impl Pass<'_> {
                 break;
             }
             cursor = page.next;
+            read += 1;
             if cursor.is_none() {
                 self.report.pass_complete = true;
                 break;
             }
         }
-        cursor
+        (cursor, read)
     }
 
     async fn classify(&mut self, items: Vec<Item>, view: View<'_>, facts: &mut Facts<'_>) -> Work {

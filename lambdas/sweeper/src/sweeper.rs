@@ -9,6 +9,7 @@ use stageline::{At, Clock};
 use stageline_dispatcher::Dispatcher;
 use tracing::{info, warn};
 
+use crate::due::DueIndex;
 use crate::pass::{BY, OnPage, Pass};
 use crate::{InstanceEvent, Limits, Report, SweepEvent};
 
@@ -20,13 +21,14 @@ pub struct Sweeper {
     dispatcher: Dispatcher,
     pub(crate) clock: Clock,
     pub(crate) tracer: Tracer,
+    due_index: DueIndex,
 }
 
 impl Sweeper {
     /// A sweeper for one deployment.
     pub fn new(aws: Aws, deployment: Deployment, clock: Clock) -> Self {
         let dispatcher = Dispatcher::named(aws.clone(), deployment.clone(), clock.clone(), BY);
-        Self { aws, deployment, dispatcher, clock, tracer: Tracer::default() }
+        Self { aws, deployment, dispatcher, clock, tracer: Tracer::default(), due_index: DueIndex::default() }
     }
 
     /// The same, writing into the tasks' traces.
@@ -80,7 +82,7 @@ impl Sweeper {
     /// been done after each page of the repair scan.
     pub async fn repair_all(&self, observations: Observations, on_page: &OnPage) -> Report {
         let mut pass = Pass { consistent: true, on_page, ..self.pass(Limits::NONE) };
-        let mut memory = SweepMemory { observations, cursor: None };
+        let mut memory = SweepMemory::of(observations);
         Self::all_parts(&mut pass, &mut memory, true).await;
         pass.report
     }
@@ -153,9 +155,15 @@ impl Sweeper {
         pass.send_due().await;
         if from_the_beginning {
             // The bounded calls go on where they were.
-            Box::pin(pass.scan(None, fleet.as_ref())).await;
+            Box::pin(pass.scan(None, u32::MAX, fleet.as_ref())).await;
         } else {
-            memory.cursor = Box::pin(pass.scan(memory.cursor.take(), fleet.as_ref())).await;
+            if memory.cursor.is_none() {
+                memory.pace.read = 0;
+            }
+            let pages = pass.limits.scan_pages.of(memory.pace);
+            let (cursor, read) = Box::pin(pass.scan(memory.cursor.take(), pages, fleet.as_ref())).await;
+            memory.cursor = cursor;
+            memory.pace.went(read, pass.report.pass_complete);
         }
         pass.drain_dead_letters().await;
     }
@@ -166,6 +174,7 @@ impl Sweeper {
             deployment: &self.deployment,
             dispatcher: &self.dispatcher,
             clock: &self.clock,
+            due_index: &self.due_index,
             limits,
             consistent: false,
             queues_lost: None::<At>,

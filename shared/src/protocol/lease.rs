@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::At;
 use crate::task::WorkerId;
 
+mod shards;
+
+pub use shards::SHARD_BYTES;
+
 /// The times of a lease, all derived from its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {

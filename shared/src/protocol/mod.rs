@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod due;
 pub mod lease;
 pub mod outcome;
+pub mod pace;
 pub mod pools;
 pub mod repair;
 pub mod retry;

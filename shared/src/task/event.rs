@@ -80,7 +80,7 @@ events! {
     Retried: HELD => Retrying, by "worker",
         "It failed with retries left, and is to run again when it is due.";
     Interrupted: HELD => Pending, by "worker, sweeper",
-        "Its worker stopped or died; it starts over without being charged a failure.";
+        "Its worker stopped, died or handed it back unrun; it starts over without being charged a failure.";
     Cancelled: UNFINISHED => Cancelled, by "dispatcher, worker, sweeper",
         "Somebody asked for its end.";
     Rejected: UNCLAIMED => Failed, by "dispatcher, sweeper",

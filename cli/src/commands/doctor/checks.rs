@@ -139,8 +139,13 @@ fn late(seen: &Seen, system: &Connection) -> Check {
     const CHECK: &str = "due tasks";
     match &seen.late {
         Err(error) => Check::failed(CHECK, "not counted", error),
-        Ok(0) => Check::ok(CHECK, "none is late"),
-        Ok(late) => {
+        Ok(None) => Check::warning(
+            CHECK,
+            "the tasks table has no index byDue: what waits for more than 15 minutes is sent late".to_owned(),
+            "add the index (docs/deploy.md, \"Adopting a dashboard's table\")".to_owned(),
+        ),
+        Ok(Some(0)) => Check::ok(CHECK, "none is late"),
+        Ok(Some(late)) => {
             let next = match system.is_dev {
                 true => format!("the log of `stageline dev` says why; at once: {REPAIR}"),
                 false => {

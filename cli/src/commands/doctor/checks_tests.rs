@@ -37,7 +37,7 @@ pub(in super::super) fn sound() -> Seen {
         stages: Ok(()),
         workers: Ok(BTreeMap::new()),
         beaten: BTreeSet::new(),
-        late: Ok(0),
+        late: Ok(Some(0)),
         pools: vec![PoolSeen {
             name: "default".to_owned(),
             lanes: Lane::ALL.map(|lane| (lane, empty())).into(),
@@ -90,8 +90,12 @@ fn each_call_that_fails_is_a_problem_of_its_own_with_the_words_of_aws() {
 fn dead_letters_are_a_warning_and_late_tasks_a_problem() {
     let mut seen = sound();
     seen.pools[0].dead = Some(Ok(Depth { visible: 2, ..Depth::default() }));
-    seen.late = Ok(7);
-    let amiss = amiss(&seen, &system());
+    seen.late = Ok(Some(7));
+    let found = amiss(&seen, &system());
+    seen.late = Ok(None);
+    let without_index = amiss(&seen, &system());
+    assert_eq!((without_index[1].check, without_index[1].state), ("due tasks", State::Warning));
+    let amiss = found;
     assert_eq!(amiss[0].seen, "default: 2 messages that no worker could settle");
     assert_eq!((amiss[0].state, amiss[1].state), (State::Warning, State::Problem));
     assert!(amiss[1].seen.starts_with("7 or more"));

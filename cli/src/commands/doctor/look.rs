@@ -31,7 +31,7 @@ pub(super) struct Seen {
     /// The workers that were seen to beat: two looks at them found two beats.
     pub beaten: BTreeSet<WorkerId>,
     /// Waiting tasks whose time has come some while ago, as far as they were counted.
-    pub late: Result<usize, AwsError>,
+    pub late: Result<Option<usize>, AwsError>,
     /// The queues of each pool.
     pub pools: Vec<PoolSeen>,
 }
@@ -100,15 +100,18 @@ async fn pool_seen(aws: &Aws, pool: &Pool) -> PoolSeen {
     PoolSeen { name: pool.name.clone(), lanes, dead }
 }
 
-async fn late(aws: &Aws, now: At) -> Result<usize, AwsError> {
+/// `None` where the table has no index of waiting tasks.
+async fn late(aws: &Aws, now: At) -> Result<Option<usize>, AwsError> {
     let until = At::from_millis(now.millis() - LATE_MILLIS);
     let mut late = 0;
     for number in 0..DUE_PARTITIONS {
-        let ids = aws.tasks.due(&due_partition(number), until, LATE_COUNTED).await?;
+        let Some(ids) = aws.tasks.due(&due_partition(number), until, LATE_COUNTED).await? else {
+            return Ok(None);
+        };
         // The index may be behind its table, and an entry says nothing of the state.
         late += aws.tasks.read(&ids).await?.values().filter(|task| is_late(task, until)).count();
     }
-    Ok(late)
+    Ok(Some(late))
 }
 
 fn is_late(task: &Task, until: At) -> bool {

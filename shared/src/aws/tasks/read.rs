@@ -11,6 +11,8 @@ use crate::aws::AwsError;
 use crate::task::{Item, Task, TaskId};
 
 const BATCH_GET: &str = "BatchGetItem tasks";
+/// The index of waiting tasks.
+const BY_DUE: &str = "byDue";
 /// Before what a throttled table left undone is asked for again.
 const UNPROCESSED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -133,24 +135,33 @@ impl TasksTable {
     }
 
     /// The tasks of one partition of the index of waiting tasks that are due before `until`, soonest first,
-    /// at most `limit`.
+    /// at most `limit`; `None` where the table has no such index, as a table that somebody else owns may.
     ///
     /// # Errors
     /// When the call fails.
-    pub async fn due(&self, partition: &str, until: At, limit: u32) -> Result<Vec<TaskId>, AwsError> {
-        let output = self
+    pub async fn due(&self, partition: &str, until: At, limit: u32) -> Result<Option<Vec<TaskId>>, AwsError> {
+        let sent = self
             .client
             .query()
             .table_name(&self.table)
-            .index_name("byDue")
+            .index_name(BY_DUE)
             .key_condition_expression("dueKey = :partition AND notBefore < :until")
             .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
             .expression_attribute_values(":until", AttributeValue::S(until.to_string()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
-            .await
-            .map_err(|e| AwsError::from_sdk("Query tasks byDue", e))?;
+            .await;
+        let output = match sent.map_err(|e| AwsError::from_sdk("Query tasks byDue", e)) {
+            Ok(output) => output,
+            // "The table does not have the specified index: byDue", or one that is still being filled.
+            Err(AwsError::Refused { code, message, .. })
+                if code == "ValidationException" && message.contains(BY_DUE) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let ids = output.items().iter().filter_map(|item| item.get("id")?.as_s().ok()?.parse().ok());
-        Ok(ids.collect())
+        Ok(Some(ids.collect()))
     }
 }
