@@ -191,7 +191,8 @@ pub fn permissions(target: &str, body: &[u8], deployment: &Deployment) -> Result
         }
         "BatchExecuteStatement" => {
             let statements = body["Statements"].as_array().context("no statements")?;
-            let texts = statements.iter().map(|statement| statement["Statement"].as_str().unwrap_or_default());
+            let texts =
+                statements.iter().map(|statement| statement["Statement"].as_str().unwrap_or_default());
             texts.map(|text| statement(text, &table)).collect()
         }
         _ => bail!("a call that no program makes"),

@@ -125,7 +125,8 @@ impl State {
 
     fn delete_many(&mut self, body: &Bytes) -> (Option<Access>, Answer) {
         let text = String::from_utf8_lossy(body);
-        let keys: Vec<_> = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).collect();
+        let keys: Vec<_> =
+            text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).collect();
         let mut answer = String::from("<DeleteResult>");
         for key in &keys {
             self.objects.remove(*key);

@@ -81,7 +81,8 @@ async fn a_message_of_a_later_format_is_left_to_later_workers_and_its_task_runs_
     // The dispatcher that sent it was rolled back, and no worker that reads it ever comes.
     let (stack, runs) = (Stack::embedded_with_lease(2).await?, Runs::new()?);
     let task = stack.put(&queued("later", &runs.command())).await?;
-    send(&stack, &json!({"v": 2, "claim": {"task": task, "generation": 1}, "taskId": task, "attempt": 0})).await?;
+    send(&stack, &json!({"v": 2, "claim": {"task": task, "generation": 1}, "taskId": task, "attempt": 0}))
+        .await?;
     let worker = stack.worker(stack.worker_config(1))?;
     let done = stack.completed(&task).await?;
     assert_eq!((done.attempt.0, done.interruptions, done.failures), (1, None, None));
@@ -107,7 +108,7 @@ async fn what_a_later_version_writes_into_a_record_stays_through_every_step() ->
     });
     let mut record = json!({
         "id": id("record"), "status": "PENDING", "command": runs.command_and("test $STAGELINE_ATTEMPT = 2"),
-        "retry": {"strategy": "IMMEDIATE", "maxRetries": 1, "jitter": "decorrelated"},
+        "retry": {"strategy": "IMMEDIATE", "maxRetries": 1, "budget": "shared"},
     });
     let fields = record.as_object_mut().context("an object")?;
     fields.extend(later.as_object().context("an object")?.clone());
@@ -118,7 +119,7 @@ async fn what_a_later_version_writes_into_a_record_stays_through_every_step() ->
     for (name, value) in later.as_object().context("an object")? {
         assert_eq!(&after[name], value, "{name}");
     }
-    assert_eq!(after["retry"]["jitter"], "decorrelated");
+    assert_eq!(after["retry"]["budget"], "shared");
     worker.drained().await?;
     stack.shutdown().await;
     Ok(())

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use stageline::{At, Clock};
 use stageline::task::Status;
+use stageline::{At, Clock};
 use stageline_tests::faults::{FaultyHttp, Plan};
 use stageline_tests::sweeping::{event, sweep};
 use stageline_tests::system::{Stack, eventually, id};
