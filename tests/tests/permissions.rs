@@ -233,19 +233,23 @@ async fn deaths(scene: &Scene, mut first: WorkerProcess) -> Result<WorkerProcess
     Ok(again)
 }
 
+const OLD: &str = "2026-01-01T00:00:00.000Z";
+
+/// A record that was sent long ago, and whose message is gone. The stream's filter does not let it through.
+fn lost(name: &str) -> Value {
+    json!({
+        "id": id(name), "command": "true", "status": "QUEUED", "dispatchStatus": "DISPATCHED",
+        "createdAt": OLD, "updatedAt": OLD, "queuedAt": OLD,
+    })
+}
+
 /// What only the sweeper brings back.
 async fn sweeps(scene: &Scene) -> Result<()> {
-    let old = "2026-01-01T00:00:00.000Z";
     for n in 0..20 {
-        // The stream's filter lets none of these through.
-        let lost = json!({
-            "id": id(&format!("lost-{n}")), "command": "true", "status": "QUEUED", "dispatchStatus": "DISPATCHED",
-            "createdAt": old, "updatedAt": old, "queuedAt": old,
-        });
-        scene.put(lost).await?;
+        scene.put(lost(&format!("lost-{n}"))).await?;
     }
     let dead = json!({
-        "id": id("dead"), "command": "true", "status": "QUEUED", "createdAt": old,
+        "id": id("dead"), "command": "true", "status": "QUEUED", "createdAt": OLD,
         "updatedAt": Clock::system().now(), "queuedAt": Clock::system().now(),
     });
     let dead = scene.put(dead).await?;
@@ -266,7 +270,7 @@ async fn sweeps(scene: &Scene) -> Result<()> {
     let due = stageline::protocol::due::due_key(&"due".parse()?);
     let due = json!({
         "id": "due", "command": "true", "status": "SCHEDULED", "notBefore": soon, "dueKey": due,
-        "createdAt": old, "updatedAt": old, "queuedAt": old,
+        "createdAt": OLD, "updatedAt": OLD, "queuedAt": OLD,
     });
     scene.put(due).await?;
     let report = sweeper.sweep(Limits::default()).await;
@@ -303,6 +307,10 @@ async fn each_program_asks_for_exactly_what_its_policy_allows() -> Result<()> {
     // A polite end gives up its lease.
     last.signal(nix::sys::signal::Signal::SIGTERM)?;
     last.ended().await?;
+    // Where no worker says what it received, the queue is asked.
+    let sdk = stageline_local::sdk_config(&scene.sweeper.endpoint());
+    scene.put(lost("asked")).await?;
+    assert_eq!(scene.parts.sweeper(&sdk, Clock::system()).sweep(Limits::default()).await.errors, 0);
 
     let recorders =
         [("dispatcher", &scene.dispatcher), ("sweeper", &scene.sweeper), ("worker", &scene.worker)];
