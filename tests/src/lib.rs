@@ -6,4 +6,7 @@ pub mod chaos;
 pub mod faults;
 pub mod parts;
 pub mod process;
+pub mod recorder;
+pub mod s3;
+pub mod sweeping;
 pub mod system;

@@ -1,6 +1,9 @@
 //! From a Task record to a finished simulation, on the embedded system or on the deployed template with
 //! the real Lambda zip: the same tests.
 
+#[path = "end_to_end/sweeper.rs"]
+mod sweeper;
+
 use anyhow::{Context, Result};
 use serde_json::json;
 use stageline::task::{DispatchStatus, StageStatus, Status};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::Limits;
-use crate::month::PerTask;
+use crate::month::{DAYS, PerTask};
 use crate::prices::Prices;
 use crate::report::{bill_table, insert, markdown};
 use crate::study::{Done, Plan, carry_out, case, plain_bills, plans};
@@ -97,6 +97,9 @@ struct Counts {
     /// Billed milliseconds of the dispatcher, at 256 MB.
     #[arg(long, default_value_t = 3.0)]
     lambda_ms: f64,
+    /// The loads are so many tasks a month instead of a day.
+    #[arg(long)]
+    a_month: bool,
     /// Writes the table into this document, between its marks, instead of to standard output.
     #[arg(long)]
     document: Option<PathBuf>,
@@ -180,8 +183,10 @@ pub fn main() -> Result<()> {
                 record_kb: 1.2,
                 ..PerTask::default()
             };
-            let bills = plain_bills(&each, &prices);
-            let names = ["10^3 tasks a day", "10^6 tasks a day", "10^8 tasks a day"];
+            let (days, of) = if counts.a_month { (DAYS, "month") } else { (1.0, "day") };
+            let bills = plain_bills(&each, &prices, days);
+            let names = ["10^3", "10^6", "10^8"].map(|tasks| format!("{tasks} tasks a {of}"));
+            let names = names.each_ref().map(String::as_str);
             let mut text = String::new();
             bill_table(&mut text, &names, &bills.iter().collect::<Vec<_>>());
             match counts.document {

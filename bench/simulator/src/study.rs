@@ -116,12 +116,12 @@ pub fn case(done: Done, limits: &Limits, prices: &Prices) -> Case {
 }
 
 /// The month-cost table of tasks that only start and end: no progress, and counts as given.
-pub fn plain_bills(each: &PerTask, prices: &Prices) -> Vec<Bill> {
+pub fn plain_bills(each: &PerTask, prices: &Prices, days: f64) -> Vec<Bill> {
     let setup = Setup::of_slots(8);
     let bill = |tasks: f64| {
         let records_kb = tasks * setup.kept_days * each.record_kb;
         let workers = tasks * each.worker_hours / 24.0;
         month(tasks, each, &Standing::of(workers, 8, records_kb, &setup), &setup, prices)
     };
-    [1e3, 1e6, 1e8].map(bill).into()
+    [1e3, 1e6, 1e8].map(|tasks| bill(tasks / days)).into()
 }

@@ -1,4 +1,4 @@
-//! `docs/scale.md` shows the kept runs, with the limits and prices of today.
+//! `docs/scale.md` shows the kept runs, and `docs/runbook.md` a month, with the limits and prices of today.
 
 use std::path::{Path, PathBuf};
 
@@ -36,4 +36,20 @@ fn the_kept_runs_are_those_of_this_model() {
         let again: Done = serde_json::from_str(&serde_json::to_string(&again).unwrap()).unwrap();
         assert_eq!(again.outcome, done.outcome, "run scripts/scale tables");
     }
+}
+
+#[test]
+fn the_runbooks_month_is_what_the_command_says() {
+    let program = env!("CARGO_BIN_EXE_stageline-simulator");
+    let arguments = ["month", "--a-month", "--sqs-requests", "0.332"];
+    let said = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let table = String::from_utf8(said.stdout).unwrap();
+    let document = read("../../docs/runbook.md");
+    let anew = insert(&document, "month", &format!("\n{table}")).unwrap();
+    assert!(
+        anew == document,
+        "write it anew: stageline-simulator {} --document docs/runbook.md",
+        arguments.join(" ")
+    );
 }
