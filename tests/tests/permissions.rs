@@ -315,7 +315,12 @@ async fn each_program_asks_for_exactly_what_its_policy_allows() -> Result<()> {
     let recorders =
         [("dispatcher", &scene.dispatcher), ("sweeper", &scene.sweeper), ("worker", &scene.worker)];
     for (program, recorder) in recorders {
-        assert_eq!(recorder.seen(), without_lambdas_own(allowed(program)?)?, "{program}: asked, and allowed");
+        let mut seen = recorder.seen();
+        if program == "worker" {
+            // The watchdog asks when no poll has been answered for minutes; `seeing` has a test of that.
+            seen.entry("lanes".to_owned()).or_default().insert("sqs:GetQueueAttributes".to_owned());
+        }
+        assert_eq!(seen, without_lambdas_own(allowed(program)?)?, "{program}: asked, and allowed");
     }
     scene.pump.shutdown().await;
     scene.parts.local.shutdown().await;
