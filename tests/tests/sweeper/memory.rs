@@ -72,7 +72,6 @@ async fn the_dead_among_ten_thousand_workers_are_found() -> Result<()> {
         bench.register(worker, std::slice::from_ref(&task)).await?;
         held.push(task);
     }
-    let t = std::time::Instant::now();
     let limits = Limits::default();
     assert_eq!(bench.sweeper().sweep(limits).await.workers_alive, 10);
     bench.pass_time(20);
