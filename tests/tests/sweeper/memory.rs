@@ -180,6 +180,7 @@ async fn a_sweeper_that_dies_between_two_items_of_its_memory_forgets_nobody() ->
         if saved.is_ok() {
             break;
         }
+        assert!(dies_at < 64, "it is never all written: {saved:?}");
         dies_at += 1;
     }
     assert!(dies_at > 1, "it was more than one item");
