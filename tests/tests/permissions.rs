@@ -171,6 +171,21 @@ async fn requests(scene: &Scene) -> Result<()> {
     let (cancelled, paused) = (scene.put(sleeps("cancelled")).await?, scene.put(sleeps("paused")).await?);
     scene.runs(&cancelled).await?;
     scene.runs(&paused).await?;
+    // A message that comes before its task is due is handed back.
+    let now = Clock::system().now();
+    let early = scene
+        .put(json!({
+            "id": id("early"), "command": "true", "status": "QUEUED", "createdAt": OLD, "updatedAt": now,
+            "queuedAt": now, "notBefore": now.plus(Duration::from_secs(3)),
+        }))
+        .await?;
+    let pool = scene.parts.deployment.pools.get("default").context("pool")?;
+    scene.send(pool.queues.url(Lane::Normal), &early).await?;
+    eventually("it is handed back", || async {
+        Ok(scene.worker.has("lanes", "sqs:ChangeMessageVisibility").then_some(()))
+    })
+    .await?;
+    assert_eq!(scene.ended(&early).await?.status, Status::Completed);
     scene.ask(&paused, Request::Pause).await?;
     scene.until(&paused, "is paused", |task| task.status == Status::Paused).await?;
     scene.ask(&paused, Request::Resume).await?;
@@ -310,6 +325,12 @@ async fn each_program_asks_for_exactly_what_its_policy_allows() -> Result<()> {
     // Where no worker says what it received, the queue is asked.
     let sdk = stageline_local::sdk_config(&scene.sweeper.endpoint());
     scene.put(lost("asked")).await?;
+    // And where a task runs under a worker that no list has, that one is looked for.
+    let orphan = json!({
+        "id": id("orphan"), "command": "true", "status": "RUNNING", "attempt": 1, "workerNodeId": "gone:1:1",
+        "createdAt": OLD, "updatedAt": OLD, "queuedAt": OLD, "startedAt": OLD,
+    });
+    scene.put(orphan).await?;
     assert_eq!(scene.parts.sweeper(&sdk, Clock::system()).sweep(Limits::default()).await.errors, 0);
 
     let recorders =

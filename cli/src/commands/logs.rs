@@ -261,11 +261,11 @@ fn readable(cut: &mut Vec<u8>, piece: Vec<u8>) -> String {
 fn whole_characters(bytes: &[u8]) -> usize {
     let last = &bytes[bytes.len().saturating_sub(3)..];
     // Where a character begins that wants more bytes than there are.
-    let begun = last.iter().enumerate().rev().find(|(_, byte)| **byte >= 0xc0).filter(|(at, byte)| {
-        let wants = if **byte >= 0xf0 { 4 } else { 2 + usize::from(**byte >= 0xe0) };
-        last.len() - at < wants
+    let begins = last.iter().rposition(|byte| *byte >= 0xc0).filter(|at| {
+        std::str::from_utf8(&last[*at..])
+            .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
     });
-    bytes.len() - begun.map_or(0, |(at, _)| last.len() - at)
+    bytes.len() - begins.map_or(0, |at| last.len() - at)
 }
 
 #[cfg(test)]

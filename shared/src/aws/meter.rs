@@ -59,6 +59,7 @@ with_capacity! {
         scan ScanInput ScanOutput,
     ;
     many:
+        batch_execute_statement BatchExecuteStatementInput BatchExecuteStatementOutput,
         batch_get_item BatchGetItemInput BatchGetItemOutput,
         batch_write_item BatchWriteItemInput BatchWriteItemOutput,
         transact_get_items TransactGetItemsInput TransactGetItemsOutput,
@@ -118,7 +119,9 @@ impl Intercept for Meter {
 }
 
 fn is_write(operation: &str) -> bool {
-    ["Put", "Update", "Delete", "BatchWrite", "TransactWrite"].iter().any(|verb| operation.starts_with(verb))
+    // Statements are only written with.
+    let verbs = ["Put", "Update", "Delete", "BatchWrite", "BatchExecute", "TransactWrite"];
+    verbs.iter().any(|verb| operation.starts_with(verb))
 }
 
 /// Why a call brought nothing, by the last answer to it.

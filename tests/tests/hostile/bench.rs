@@ -12,14 +12,15 @@ use stageline_worker::Config;
 
 use crate::case::{Case, Ended};
 
-/// What stands in for the engines' programs: it plays what lies in its job folder.
+/// What stands in for the engines' programs: it plays what lies in its job folder. A signal that whoever runs the
+/// tests has switched off, as shells do for what they run in the background, is switched on again.
 const PLAYER: &str = r#"#!/bin/sh
 case "$0" in */blockMesh) exit 0 ;; esac
 cat out
 if [ -f err ]; then cat err >&2; fi
 if [ -f wait ]; then sleep 30; fi
 read -r code <code
-case "$code" in -*) kill "$code" $$ ;; esac
+case "$code" in -*) exec env --default-signal sh -c 'kill "$1" $$; exit 1' sh "$code" ;; esac
 exit "$code"
 "#;
 const PLAYED: [&str; 7] = ["lmp", "pw.x", "vasp_std", "blockMesh", "icoFoam", "dolfinx-python", "docker"];

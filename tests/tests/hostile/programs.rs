@@ -184,7 +184,7 @@ pub fn cases(bench: &Bench) -> Vec<Case> {
             "a result of 110 KB",
             script("result", "printf '::stageline {\"result\": \"%0110000d\"}\\n' 1\n"),
             "COMPLETED",
-            "larger than",
+            "more than the 102400 of a record",
         ),
         Case::new(
             "a result of 5 MB",

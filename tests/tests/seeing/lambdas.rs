@@ -142,8 +142,9 @@ async fn the_dispatchers_lines_are_those_of_the_table_and_say_what_it_did() -> R
         assert_eq!(all.get(name), Some(&value), "{name}");
     }
     assert!((30_000.0..300_000.0).contains(&all["RecordAge"]), "{}", all["RecordAge"]);
-    // One send, and a write for each of the other eight; each writes the record and what indexes hold of it.
-    assert!(all["AwsCalls"] >= 9.0 && all["WriteUnits"] >= 8.0, "{all:?}");
+    // One send, and a write for each of the other eight, some of which share a request; each writes the record and
+    // what indexes hold of it.
+    assert!(all["AwsCalls"] >= 3.0 && all["WriteUnits"] >= 8.0, "{all:?}");
     assert_eq!(
         pools,
         BTreeMap::from([("default".to_owned(), BTreeMap::from([("TasksSent".to_owned(), 2.0)]))])
