@@ -167,7 +167,7 @@ async fn drained() -> Result<()> {
     let mut first = place.process(3_600)?;
     first.started().await?;
     let task = place.put("drains").await?;
-    place.reaches(4, &task).await?;
+    place.reaches(2, &task).await?;
     first.signal(Signal::SIGTERM)?;
     first.log().until(is_stored).await?;
     ensure!(first.ended().await?.success(), "it drains in good order");
@@ -182,7 +182,7 @@ async fn drained() -> Result<()> {
     let energy = energy(&ended)?;
     ensure!((energy + 15.8510).abs() < 1e-3, "{energy}");
     let result = ended.result.as_ref().context("a result")?;
-    ensure!(result["iterations"].as_u64() > Some(last) && result["cycles"] == 1, "{result}");
+    ensure!(result["iterations"].as_u64() >= Some(last) && result["cycles"] == 1, "{result}");
     assert_eq!((ended.attempt.0, ended.interruptions, ended.failures), (2, Some(1), None), "{ended:#?}");
     second.drained().await?;
     place.stack.shutdown().await;
