@@ -44,15 +44,15 @@ def progress(
     _say(done=done, total=total, message=message, metrics=metrics)
 
 
-def track(items: Iterable[T], name: str, total: Optional[int] = None) -> Iterator[T]:
-    """Begin the stage `name` and count the items as the loop takes them."""
+def track(items: Iterable[T], name: str, total: Optional[int] = None, done: int = 0) -> Iterator[T]:
+    """Begin the stage `name` and count the items as the loop takes them, beyond those that were `done` before."""
     if total is None:
         try:
-            total = len(items)  # type: ignore[arg-type]
+            total = done + len(items)  # type: ignore[arg-type]
         except TypeError:
             pass
-    _say(stage=name, done=0, total=total)
-    done, said, said_at = 0, 0, time.monotonic()
+    _say(stage=name, done=done, total=total)
+    said, said_at = done, time.monotonic()
     for item in items:
         yield item
         done += 1
@@ -137,6 +137,8 @@ def _self_test() -> None:
     assert lines(lambda: progress(1, metrics={"a": math.nan, "b": 2})) == [{"done": 1, "metrics": {"a": None, "b": 2}}]
     counted = lines(lambda: list(track(iter("abc"), "B")))
     assert counted == [{"stage": "B", "done": 0}, {"done": 3}]
+    counted = lines(lambda: list(track(range(7, 9), "B", done=7)))
+    assert counted == [{"stage": "B", "done": 7, "total": 9}, {"done": 9}]
     assert lines(lambda: result({"x": [math.inf, 1]})) == [{"result": {"x": [None, 1]}}]
     assert lines(lambda: diverged("the residual is nan")) == [{"diverged": "the residual is nan"}]
     assert lines(lambda: checkpoint("state.npz")) == [{"checkpoint": "state.npz"}]

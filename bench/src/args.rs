@@ -36,6 +36,8 @@ pub enum Subject {
     Latency,
     /// Many tasks beside few
     Growth,
+    /// What each optimisation has changed
+    Optimised,
 }
 
 impl Args {

@@ -21,6 +21,8 @@ const UPDATES: usize = 10;
 const UPDATE_SECONDS: f64 = 2.0;
 /// As many at once as there are slots, so that messages travel in batches of ten as they do under load.
 const SLOTS: u32 = 50;
+/// Tasks with updates, as many as Celery has of them: heartbeats and polls are shared by those that run together.
+const AT_ONCE: u32 = 16;
 const SWEEPS: u32 = 3;
 const HEARTBEAT: &str = "dynamodb UpdateItem control";
 
@@ -32,15 +34,13 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
               indexes included), plus, for a refused condition, the size of the item that refused it. Dollars \
               are these counts times `bench/prices.toml`, calls of the dispatcher included. Tasks come as a \
               backlog, so that messages travel in batches of ten.");
-    // Counts do not depend on the machine's speed, so these run side by side.
-    let (plain, progress, retry, worker, nobody) = tokio::join!(
-        of_tasks("no-op command", 500, json!({"command": "/bin/true"})),
-        progress(),
-        retry(),
-        idle_worker(scope.of(40, 60)),
-        idle_without_workers(),
-    );
-    let dollars = |per_task: &PerTask| scope.prices.dollars(&per_task.used(scope)) * 1e6;
+    // How many come together depends on what else runs.
+    let plain = of_tasks("no-op command", 500, SLOTS, json!({"command": "/bin/true"}), &[]).await;
+    let retry = retry().await;
+    // These mostly wait.
+    let (progress, worker, nobody) =
+        tokio::join!(ten_updates(&[]), idle_worker(scope.of(40, 60)), idle_without_workers(),);
+    let dollars = |per_task: &PerTask| per_task.dollars(scope) * 1e6;
     let celery = peers.and_then(|peers| peers.sqs.as_ref());
     let (mut rows, mut breakdown) = (Vec::new(), Vec::new());
     for (name, measured) in
@@ -99,14 +99,20 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
 }
 
 /// What one task came to.
-struct PerTask {
-    tally: Tally,
+pub struct PerTask {
+    /// Requests and units.
+    pub tally: Tally,
     calls: f64,
 }
 
 impl PerTask {
+    /// What it came to in dollars.
+    pub fn dollars(&self, scope: &Scope) -> f64 {
+        scope.prices.dollars(&self.used(scope))
+    }
+
     fn used(&self, scope: &Scope) -> Used {
-        let call_seconds = self.calls * scope.prices.dispatcher_call_seconds;
+        let call_seconds = self.calls * scope.prices.assumed.dispatcher_call_seconds;
         Used { tally: self.tally.clone(), calls: self.calls, call_seconds }
     }
 }
@@ -133,24 +139,34 @@ fn figures(name: &str, one: &PerTask, dollars: f64, celery: Option<f64>) -> Vec<
     }
 }
 
-async fn of_tasks(prefix: &str, count: usize, attributes: Value) -> Result<PerTask> {
+async fn of_tasks(
+    prefix: &str,
+    count: usize,
+    slots: u32,
+    attributes: Value,
+    settings: &[(&str, &str)],
+) -> Result<PerTask> {
     let rig = Rig::embedded(true).await?;
-    let mut worker = WorkerProcess::start(&rig, SLOTS, &[]).await?;
+    let mut worker = WorkerProcess::start(&rig, slots, settings).await?;
     let load = Load::run(&rig, &mut worker, &prefix.replace(' ', "-"), count, &attributes).await?;
     drop(worker);
     rig.shutdown().await;
     Ok(PerTask { tally: load.tally_of_one(), calls: load.calls as f64 / count as f64 })
 }
 
-async fn progress() -> Result<PerTask> {
+/// Tasks of 20 s that offer ten updates, on a worker with these settings.
+///
+/// # Errors
+/// A task does not complete.
+pub async fn ten_updates(settings: &[(&str, &str)]) -> Result<PerTask> {
     let command = format!("{} progress {UPDATES} {UPDATE_SECONDS}", binary("bench-child")?.display());
-    of_tasks("progress", SLOTS as usize, json!({"command": command})).await
+    of_tasks("progress", AT_ONCE as usize, AT_ONCE, json!({"command": command}), settings).await
 }
 
 async fn retry() -> Result<PerTask> {
     let command = format!("{} second", binary("bench-child")?.display());
     let retry = json!({"strategy": "IMMEDIATE", "maxRetries": 1, "delaySeconds": 0});
-    of_tasks("retry", 200, json!({"command": command, "retry": retry})).await
+    of_tasks("retry", 200, SLOTS, json!({"command": command, "retry": retry}), &[]).await
 }
 
 async fn idle_worker(seconds: u64) -> Result<Used> {
@@ -168,7 +184,7 @@ async fn idle_worker(seconds: u64) -> Result<Used> {
 }
 
 async fn idle_without_workers() -> Result<Used> {
-    let prices = crate::prices::Prices::load()?;
+    let assumed = crate::prices::Prices::load()?.assumed;
     let rig = Rig::embedded(false).await?;
     let mut worker = WorkerProcess::start(&rig, 16, &[]).await?;
     Load::run(&rig, &mut worker, "ended", 100, &json!({"engine": "noop"})).await?;
@@ -179,8 +195,8 @@ async fn idle_without_workers() -> Result<Used> {
     for _ in 0..SWEEPS {
         sweeper.sweep(Limits::default()).await;
     }
-    let calls = prices.sweeper_calls_an_hour;
+    let calls = assumed.sweeper_calls_an_hour;
     let tally = meter.tally().times(calls / f64::from(SWEEPS));
     rig.shutdown().await;
-    Ok(Used { tally, calls, call_seconds: calls * prices.sweeper_call_seconds })
+    Ok(Used { tally, calls, call_seconds: calls * assumed.sweeper_call_seconds })
 }

@@ -32,7 +32,7 @@ pub async fn measure(scope: &Scope) -> Section {
     let mut section = Section::new("Growth").how(
         "So many tasks in the table, all of them sent before the worker starts; then the worker takes them \
               all. The dispatcher gets the records that the stream would have, since the embedded one grows \
-              slower with its length. The worker's start itself, measured without tasks, is subtracted. Targets are for the largest size \
+              slower with its length. A worker's start itself, measured without tasks, is subtracted from all figures. Targets are for the largest size \
               beside the smallest: 1.10 is 10 % more.",
     );
     let sizes: &[usize] = if scope.quick { &[100, 1_000, 10_000] } else { &[100, 1_000, 10_000, 100_000] };
@@ -47,19 +47,22 @@ pub async fn measure(scope: &Scope) -> Section {
 }
 
 async fn all(sizes: &[usize]) -> Result<Vec<Size>> {
-    let mut starts = Vec::new();
+    let (mut starts, mut of_starts) = (Vec::new(), Tally::default());
     for _ in 0..STARTS {
-        starts.push(bare_start().await?);
+        let (cpu, tally) = bare_start().await?;
+        starts.push(cpu);
+        of_starts = of_starts.with(&tally);
     }
     let start = median(&starts).context("no start")?;
+    let start_tally = of_starts.times(1.0 / STARTS as f64);
     let mut all = Vec::new();
     for &tasks in sizes {
         let rounds = AT_LEAST.div_ceil(tasks);
         let (mut cpu, mut tally) = (0.0, Tally::default());
         for _ in 0..rounds {
             let (round_cpu, round_tally) = round(tasks).await?;
-            cpu += (round_cpu - start).max(0.0);
-            tally = tally.with(&round_tally);
+            cpu += round_cpu - start;
+            tally = tally.with(&round_tally.since(&start_tally));
         }
         let per = 1.0 / (tasks * rounds) as f64;
         let total = tally.times(per).total();
@@ -68,7 +71,7 @@ async fn all(sizes: &[usize]) -> Result<Vec<Size>> {
             requests: total.requests,
             write_units: total.write_units,
             read_units: total.read_units,
-            cpu_micros: cpu * per * 1e6,
+            cpu_micros: cpu.max(0.0) * per * 1e6,
         });
         crate::say(&format!(
             "  {tasks} tasks: {:.0} µs, {:.2} requests a task",
@@ -79,15 +82,16 @@ async fn all(sizes: &[usize]) -> Result<Vec<Size>> {
     Ok(all)
 }
 
-/// The CPU seconds of a worker that finds nothing to do.
-async fn bare_start() -> Result<f64> {
-    let rig = Rig::embedded(false).await?;
+/// The CPU seconds of a worker that finds nothing to do, and what it asks of AWS.
+async fn bare_start() -> Result<(f64, Tally)> {
+    let rig = Rig::for_many_tasks().await?;
+    let before = rig.tally_of_all();
     let worker = WorkerProcess::start(&rig, SLOTS, &[]).await?;
     tokio::time::sleep(SETTLED).await;
-    let cpu = worker.cpu()?;
+    let measured = (worker.cpu()?, rig.tally_of_all().since(&before));
     drop(worker);
     rig.shutdown().await;
-    Ok(cpu)
+    Ok(measured)
 }
 
 /// The worker's CPU seconds from its beginning, and what all three asked of AWS.

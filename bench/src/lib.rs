@@ -15,6 +15,7 @@ pub mod latency;
 pub mod load;
 pub mod meter;
 pub mod ministack;
+pub mod optimised;
 pub mod peers;
 pub mod prices;
 pub mod process;
@@ -50,7 +51,7 @@ pub async fn run(args: &Args) -> Result<Results> {
     let root = args.root.canonicalize().context("--root")?;
     let peers_folder = root.join(&args.peers);
     let prices = Prices::load()?;
-    let priced = format!("{}, {}", prices.region, prices.date);
+    let priced = format!("{}, {}", prices.list.region, prices.list.date);
     let scope = Scope {
         quick: args.quick,
         prices,
@@ -114,6 +115,9 @@ async fn sections(args: &Args, scope: &Scope) -> Vec<Section> {
     }
     if args.wants(Subject::Growth) {
         took(Box::pin(growth::measure(scope)).await);
+    }
+    if args.wants(Subject::Optimised) {
+        took(Box::pin(optimised::measure(scope)).await);
     }
     // Peers last in the document: they are what the rest is compared with.
     if peers.is_some() {

@@ -7,24 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::meter::Tally;
 
-/// The price list, `bench/prices.toml`: dollars, and the assumptions where an emulator cannot say.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// `bench/prices.toml`: the list, and the assumptions where an emulator cannot say.
+#[derive(Clone, Debug, Deserialize)]
 pub struct Prices {
-    /// The region they are for.
-    pub region: String,
-    /// When they were read.
-    pub date: String,
-    /// Of a million write units on demand.
-    pub dynamodb_write_units_per_million: f64,
-    /// Of a million read units on demand.
-    pub dynamodb_read_units_per_million: f64,
-    /// Of a million calls of SQS.
-    pub sqs_requests_per_million: f64,
-    /// Of a million calls of functions.
-    pub lambda_requests_per_million: f64,
-    /// Of a function's GB for a second.
-    pub lambda_gb_second: f64,
+    /// What AWS asks.
+    #[serde(flatten)]
+    pub list: stageline_simulator::Prices,
+    /// What is assumed.
+    pub assumed: Assumed,
+}
+
+/// What an emulator cannot say.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Assumed {
     /// Memory of a function.
     pub lambda_memory_mb: f64,
     /// How long a call of the dispatcher lasts.
@@ -59,12 +54,13 @@ impl Prices {
 
     /// Dollars for `used`.
     pub fn dollars(&self, used: &Used) -> f64 {
-        let (dynamodb, sqs) = (used.tally.of("dynamodb"), used.tally.of("sqs"));
-        let millions = dynamodb.write_units * self.dynamodb_write_units_per_million
-            + dynamodb.read_units * self.dynamodb_read_units_per_million
-            + sqs.requests * self.sqs_requests_per_million
-            + used.calls * self.lambda_requests_per_million;
-        let memory = used.call_seconds * self.lambda_memory_mb / 1024.0 * self.lambda_gb_second;
+        let (list, tally) = (&self.list, &used.tally);
+        let (dynamodb, sqs) = (tally.of("dynamodb"), tally.of("sqs"));
+        let millions = dynamodb.write_units * list.dynamodb.write_unit_million
+            + dynamodb.read_units * list.dynamodb.read_unit_million
+            + sqs.requests * list.sqs.request_million
+            + used.calls * list.lambda.request_million;
+        let memory = used.call_seconds * self.assumed.lambda_memory_mb / 1024.0 * list.lambda.gb_second_arm;
         millions / 1e6 + memory
     }
 }
@@ -84,7 +80,8 @@ mod tests {
         used.tally.add("sqs ReceiveMessage", million(1e6, 0.0, 0.0));
         assert!((prices.dollars(&used) - (0.625 + 0.125 + 0.40)).abs() < 1e-9);
         (used.tally, used.calls, used.call_seconds) = (Tally::default(), 1e6, 8.0);
-        let expected = 0.20 + prices.lambda_gb_second * 8.0 * prices.lambda_memory_mb / 1024.0;
+        let expected =
+            0.20 + prices.list.lambda.gb_second_arm * 8.0 * prices.assumed.lambda_memory_mb / 1024.0;
         assert!((prices.dollars(&used) - expected).abs() < 1e-9);
     }
 }

@@ -32,11 +32,24 @@ impl WorkerProcess {
     /// # Errors
     /// It cannot be started, or ends.
     pub async fn start(rig: &Rig, slots: u32, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_program(&binary("stageline-worker")?, rig, slots, settings).await
+    }
+
+    /// The same of another build of the worker.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends.
+    pub async fn start_program(
+        program: &Path,
+        rig: &Rig,
+        slots: u32,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let inputs = folder.path().join("inputs");
         std::fs::create_dir(&inputs)?;
         let log = folder.path().join("worker.log");
-        let child = Command::new(binary("stageline-worker")?)
+        let child = Command::new(program)
             .current_dir(folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -74,12 +87,14 @@ impl WorkerProcess {
         self.child.id()
     }
 
-    /// Its CPU seconds so far, its children's not.
+    /// Its CPU seconds so far, its children's not. The kernel counts a process in hundredths and its threads exactly,
+    /// but those only while they live.
     ///
     /// # Errors
     /// It has ended.
     pub fn cpu(&self) -> Result<f64> {
-        procfs::cpu_seconds(self.pid())
+        let of_threads = procfs::threads_cpu_millis(self.pid())? / 1e3;
+        Ok(procfs::cpu_seconds(self.pid())?.max(of_threads))
     }
 
     /// That it has not ended.
@@ -142,9 +157,21 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// It has not been built.
 pub fn function(name: &str) -> Result<PathBuf> {
+    of_profile("function", name)
+}
+
+/// A binary that is built for speed alone.
+///
+/// # Errors
+/// It has not been built.
+pub fn fast(name: &str) -> Result<PathBuf> {
+    of_profile("fast", name)
+}
+
+fn of_profile(profile: &str, name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).unwrap_or(Path::new("."));
-    found(target.join("function").join(name), "--profile function")
+    found(target.join(profile).join(name), &format!("--profile {profile}"))
 }
 
 fn found(path: PathBuf, profile: &str) -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use stageline_worker::child::Custody;
+use stageline_worker::child::{Custody, Tree};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -79,7 +79,7 @@ fn bare_spawns(count: usize) -> Result<()> {
 }
 
 /// As an attempt starts its process: through the worker's custody, in a group of its own, with an environment
-/// from nothing and both streams read to their ends.
+/// from nothing, both streams read to their ends and nothing left of its tree.
 async fn own_spawns(count: usize) -> Result<()> {
     let custody = Arc::new(Custody::shared()?);
     let left = Arc::new(AtomicUsize::new(count));
@@ -98,13 +98,16 @@ async fn own_spawns(count: usize) -> Result<()> {
                     .stderr(Stdio::piped())
                     .process_group(0)
                     .kill_on_drop(true);
-                let (mut child, _leader) = custody.spawn(&mut command)?;
+                let (mut child, leader) = custody.spawn(&mut command)?;
+                let tree = Tree::of(&custody, leader, "bench");
                 let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
                 let (mut o, mut e) = (Vec::new(), Vec::new());
                 if let (Some(out), Some(err)) = (&mut out, &mut err) {
                     tokio::try_join!(out.read_to_end(&mut o), err.read_to_end(&mut e))?;
                 }
-                ensure!(child.wait().await?.success(), "{PROGRAM} failed");
+                let ended = child.wait().await?;
+                tree.end().await;
+                ensure!(ended.success(), "{PROGRAM} failed");
             }
             anyhow::Ok(())
         });

@@ -6,9 +6,9 @@ from argparse import Namespace
 
 from botocore import exceptions as boto
 
-from . import code, options, smoke
+from . import arch, code, options, smoke, workers
 from .account import Account, say
-from .stack import Stack, of_prefix
+from .stack import ECS_PATIENCE_SECONDS, Deployed, Stack, of_prefix
 from .template import MAX_BYTES, Template
 from .trouble import Trouble, of
 
@@ -41,7 +41,9 @@ class Deployment:
             templates[f"workers-{said.workers}"] = said.worker_parameter
         for name, given in templates.items():
             Template(name).check(given)
-        if not said.imports and self.core.get() is None:
+        there = self.core.get()
+        said.arch = arch.of_deployment(said, there)
+        if not said.imports and there is None:
             self.check_names({"Prefix": said.prefix, **said.parameter})
         keys = self.upload_functions()
         if said.pool and said.pool != "default":
@@ -158,7 +160,8 @@ class Deployment:
         """The entries of all pools but the default, from their stacks."""
         pools = {}
         for name, deployed in of_prefix(self.account, self.said.prefix).items():
-            if name.startswith(f"{self.said.prefix}-pool-") and "Pool" in deployed.outputs:
+            # One that is being deleted has queues no more, or soon.
+            if name.startswith(f"{self.said.prefix}-pool-") and deployed.stands and "Pool" in deployed.outputs:
                 pools[name] = deployed.outputs["Pool"]
         text = ",".join(pool for _, pool in sorted(pools.items()))
         if len(text) > MAX_POOLS_BYTES:
@@ -184,6 +187,7 @@ class Deployment:
             **{name: core.outputs[name] for name in ("TasksTableName", "StagesTableName", "ControlTableName")},
             "ArtifactBucketName": core.outputs.get("ArtifactBucketName", ""),
             **({"Targets": said.targets} if said.targets else {}),
+            **self.topic_of_core(there),
             **self.alarms(),
             **said.pool_parameter,
         }
@@ -194,6 +198,14 @@ class Deployment:
         """What alarms are to be like. Emulators know no alarms that compute."""
         topic = {"AlarmTopicArn": self.said.alarm_topic} if self.said.alarm_topic else {}
         return topic | {"MetricMath": "false" if self.said.endpoint_url else "true"}
+
+    def topic_of_core(self, pool: Deployed | None) -> dict[str, str]:
+        """The topic that the alarms of the core tell, for a pool that has none."""
+        watch = self.stack("watch").get()
+        topic = watch.parameters.get("AlarmTopicArn") if watch else None
+        if not topic or (pool and pool.parameters.get("AlarmTopicArn")):
+            return {}
+        return {"AlarmTopicArn": topic}
 
     def deploy_watch(self) -> None:
         """Alarms and the dashboard."""
@@ -226,7 +238,10 @@ class Deployment:
             "ArtifactsUrl": core.get("ArtifactsUrl", ""),
         }
         stack, template = self.stack(f"workers-{pool}-{said.workers}"), Template(f"workers-{said.workers}")
+        if said.workers == "ecs":
+            stack.patience = ECS_PATIENCE_SECONDS
         there = stack.ready(said.dry_run)
+        given |= arch.of_workers(said.workers, said.arch, there, said.arch_said)
         if said.workers == "ec2":
             if said.worker_binary:
                 key, content = code.worker_package(said.worker_binary, said.arch)
@@ -250,7 +265,11 @@ class Deployment:
                 "workers need " + ", ".join(f"--worker-parameter {name}=..." for name in missing)
                 + f"\n  what they are is said in {template.path.name}"
             )
+        if said.workers == "ecs" and not said.dry_run:
+            workers.make_role_of_ecs(self.account)
         stack.deploy(template, given, dry_run=said.dry_run)
+        if said.workers == "ec2" and not said.dry_run:
+            workers.keep_busy_instances(self.account, stack.outputs()["GroupName"])
 
     # ---- Afterwards ---------------------------------------------------------------------------------
 

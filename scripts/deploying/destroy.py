@@ -137,6 +137,8 @@ class Destruction:
         try:
             if dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
                 dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                # A table that is being updated refuses to be deleted.
+                dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 150})
             dynamodb.delete_table(TableName=name)
             dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 2})
         except (boto.ClientError, boto.BotoCoreError) as error:

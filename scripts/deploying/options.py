@@ -29,12 +29,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--region", help="default AWS_REGION, AWS_DEFAULT_REGION, or the profile's")
     add("--endpoint-url", default=os.environ.get("AWS_ENDPOINT_URL"), help="deploy to an emulator (default AWS_ENDPOINT_URL)")
     add("--function-endpoint-url", help='what the functions themselves call, when it is not --endpoint-url; "none" leaves it to the emulator')
-    add("--arch", choices=["arm64", "x86_64"], help="default arm64; with an endpoint, this machine's")
+    add("--arch", choices=["arm64", "x86_64"], help="of the functions and the workers (default what is deployed, else arm64; with an endpoint, else this machine's)")
     add("--profile", default="function", help="cargo profile of the build (default function)")
     add("--zips", type=Path, help="deploy FOLDER/stageline-*/bootstrap.zip instead of building", metavar="FOLDER")
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/core.yaml; may be repeated")
     add("--watch-parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/watch.yaml (alarms); may be repeated")
-    add("--alarm-topic", metavar="ARN", help="SNS topic that every alarm tells")
+    add("--alarm-topic", metavar="ARN", help="SNS topic for the alarms of the core, of the pool default, and of --pool (default what is deployed)")
     add("--tag", action="append", default=[], metavar="NAME=VALUE", help="a tag of every stack and so of every resource; may be repeated")
     add("--import", action="store_true", dest="imports", help="take over the tables and the bucket that a destroyed deployment of this prefix left")
     add("--pool", metavar="NAME", help="deploy one more pool and tell the core of it; with --workers, their pool")
@@ -65,6 +65,7 @@ def settled(options: argparse.Namespace) -> argparse.Namespace:
     for name in ("parameter", "watch_parameter", "pool_parameter", "worker_parameter", "tag"):
         setattr(options, name, pairs(getattr(options, name), name))
     options.endpoint_url = options.endpoint_url or None
+    options.arch_said = options.arch is not None
     if options.endpoint_url:
         options.arch = options.arch or host()
         options.function_endpoint_url = options.function_endpoint_url or options.endpoint_url

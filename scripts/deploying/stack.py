@@ -9,8 +9,11 @@ from .account import Account, say
 from .template import Template
 from .trouble import Trouble, advice, of
 
-# Longer than any of our stacks takes; a stack that is busy for longer is stuck.
+# Longer than our stacks take; a stack that is busy for longer is stuck.
 PATIENCE_SECONDS = 1_800
+# A service on ECS waits for workers that protect themselves. CloudFormation goes back after three hours, which may take
+# as long again.
+ECS_PATIENCE_SECONDS = 7 * 3_600
 USABLE = {
     "CREATE_COMPLETE",
     "UPDATE_COMPLETE",
@@ -41,6 +44,11 @@ class Deployed:
     parameters: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def stands(self) -> bool:
+        """Whether what it made is there: also while it is updated, and after an update that failed."""
+        return self.status in USABLE or self.status.startswith(("UPDATE_", "IMPORT_"))
+
 
 class Stack:
     """One stack, by name."""
@@ -51,6 +59,7 @@ class Stack:
         self.cloudformation = account.client("cloudformation")
         # An emulator is done at once.
         self.period = 0.2 if account.endpoint else 3.0
+        self.patience = PATIENCE_SECONDS
 
     # ---- What there is ------------------------------------------------------------------------------
 
@@ -100,7 +109,7 @@ class Stack:
                 continue
             if waited == 0.0:
                 say(f"Waiting: the stack {self.name} is in state {found.status}")
-            if waited > PATIENCE_SECONDS:
+            if waited > self.patience:
                 raise Trouble(
                     f"the stack {self.name} is still in state {found.status}\n"
                     f"  look at its events in the console; aws cloudformation cancel-update-stack ends an update"
@@ -235,7 +244,7 @@ class Stack:
             status = found.status if found else "DELETE_COMPLETE"
             if not status.endswith("IN_PROGRESS"):
                 return status
-            if waited > PATIENCE_SECONDS:
+            if waited > self.patience:
                 raise Trouble(f"the stack {self.name} is still in state {status}\n  run this again: it waits for it")
             time.sleep(self.period)
             waited += self.period

@@ -17,6 +17,11 @@ ADVICE = [
     ),
     (r"API: ([\w-]+:\w+) Access Denied", "missing permission {0}: have it added to your user or role; docs/deploy.md lists what deploying needs"),
     (
+        r"(?i)ECS service linked role",
+        "the account has never used ECS, whose role is missing: aws iam create-service-linked-role --aws-service-name "
+        "ecs.amazonaws.com (permission iam:CreateServiceLinkedRole), wait a minute, and run this again",
+    ),
+    (
         r"Requires capabilities",
         "the stack makes IAM roles: deploy with scripts/deploy, which says that this is wanted",
     ),

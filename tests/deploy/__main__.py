@@ -14,6 +14,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "scripts")]
 
+import test_arch  # noqa: E402
+import test_boot  # noqa: E402
+import test_calls  # noqa: E402
 import test_drained  # noqa: E402
 import test_flow  # noqa: E402
 import test_refusals  # noqa: E402
@@ -44,7 +47,7 @@ def main() -> int:
     endpoint, wanted = sys.argv[1], sys.argv[2:]
     tests = [
         (name, test)
-        for module in (test_drained, test_flow, test_refusals, test_words)
+        for module in (test_arch, test_boot, test_calls, test_drained, test_flow, test_refusals, test_words)
         for name, test in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("test_") and (not wanted or any(want in name for want in wanted))
     ]

@@ -95,6 +95,16 @@ def test_code_for_the_wrong_architecture_is_never_uploaded(bench):
     assert not bench.buckets() and bench.status("core") is None
 
 
+def test_a_later_run_is_for_the_architecture_of_the_core(bench):
+    other = {"arm64": "x86_64", "x86_64": "arm64"}[host()]
+    zips = bench.zips(other)
+    bench.run("deploy", "--no-smoke", "--zips", zips, "--arch", other)
+    said = bench.run("deploy", "--no-smoke", "--zips", zips)
+    assert f"{bench.prefix}-core is as it should be" in said, said
+    said = bench.refused()
+    assert f"is for {host()} and would run on {other}" in said, said
+
+
 def test_what_is_said_wrongly_is_told_before_anything_is_built(bench):
     for arguments, words in (
         (("--parameter", "LeaseSeconds"), "--parameter is NAME=VALUE"),

@@ -230,7 +230,8 @@ pub fn has_lammps(test: &str) -> bool {
     found
 }
 
-fn lammps_program() -> String {
+/// The LAMMPS of the tests: `lmp`, or what `STAGELINE_LMP` names.
+pub fn lammps_program() -> String {
     std::env::var("STAGELINE_LMP").unwrap_or_else(|_| "lmp".to_owned())
 }
 

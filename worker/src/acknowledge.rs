@@ -20,26 +20,26 @@ pub(crate) struct Handle {
     pub receipt_handle: String,
 }
 
-/// Where handles go to be deleted.
+/// Where handles go to be deleted. There are no more of them than messages in hand.
 #[derive(Clone)]
-pub(crate) struct Acknowledger(mpsc::Sender<Handle>);
+pub(crate) struct Acknowledger(mpsc::UnboundedSender<Handle>);
 
 impl Acknowledger {
     /// The sender, and the task that deletes until the last sender is gone.
     /// `deleted` counts.
     pub fn start(queues: WorkQueues, deleted: Number) -> (Self, tokio::task::JoinHandle<()>) {
-        let (sender, receiver) = mpsc::channel(1024);
+        let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), tokio::spawn(delete_all(queues, deleted, receiver)))
     }
 
-    /// Hands a message over to be deleted.
-    pub async fn delete(&self, handle: Handle) {
+    /// Hands a message over to be deleted. Waits for nobody: who calls has a lease to keep.
+    pub fn delete(&self, handle: Handle) {
         // The receiver lives as long as any sender.
-        let _gone = self.0.send(handle).await;
+        let _gone = self.0.send(handle);
     }
 }
 
-async fn delete_all(queues: WorkQueues, deleted: Number, mut receiver: mpsc::Receiver<Handle>) {
+async fn delete_all(queues: WorkQueues, deleted: Number, mut receiver: mpsc::UnboundedReceiver<Handle>) {
     let mut waiting: HashMap<String, Vec<String>> = HashMap::new();
     while let Some(first) = receiver.recv().await {
         let deadline = Instant::now() + LONGEST_WAIT;
@@ -51,7 +51,10 @@ async fn delete_all(queues: WorkQueues, deleted: Number, mut receiver: mpsc::Rec
                 let full = std::mem::take(batch);
                 flush(&queues, &deleted, &handle.queue_url, &full).await;
             }
-            next = timeout_at(deadline, receiver.recv()).await.ok().flatten();
+            // Also when there is always another one: those of a quiet queue wait for this batch's end.
+            if Instant::now() < deadline {
+                next = timeout_at(deadline, receiver.recv()).await.ok().flatten();
+            }
         }
         for (queue_url, batch) in waiting.drain() {
             if !batch.is_empty() {

@@ -87,7 +87,7 @@ pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle,
             info!(?begun, "a message of a task in hand");
         }
         match (settled, message) {
-            (Settled::Delete, Some(handle)) => acknowledger.delete(handle).await,
+            (Settled::Delete, Some(handle)) => acknowledger.delete(handle),
             (Settled::Later(wait), Some(handle)) => hand_back(&context, handle, wait).await,
             (Settled::Leave, _) | (_, None) => {}
         }
@@ -295,7 +295,7 @@ async fn execute(
     let when_fenced = move || reviews.ask(&id);
     let (stages, clock, meter) =
         (context.aws.stages.clone(), context.clock.clone(), context.meters.progress.clone());
-    let reporter = Reporter::start(task, stages, clock, meter, when_fenced);
+    let reporter = Reporter::start(task, context.config.counter_period(), stages, clock, meter, when_fenced);
     let ended = match execution {
         Execution::Inline(run) => {
             let running = run_inline(run, &reporter, context, TimeLimits::of(task), orders);

@@ -20,6 +20,7 @@ fn senseless_settings_are_named() {
     assert!(bad(|c| c.slots = 0).contains("`slots`"));
     assert!(bad(|c| c.poll_wait_seconds = 60).contains("`poll_wait_seconds`"));
     assert!(bad(|c| c.pass_environment = vec!["AWS_SECRET_ACCESS_KEY".into()]).contains("AWS"));
+    assert!(bad(|c| c.counter_seconds = 1).contains("`counter_seconds`"));
     assert!(bad(|c| c.gpus = vec!["0,1".into()]).contains("`gpus`"));
     assert!(bad(|c| c.gpus = vec!["0".into(), "0".into()]).contains("twice"));
     assert!(bad(|c| c.max_memory_mb = Some(0)).contains("`max_memory_mb`"));

@@ -198,7 +198,7 @@ impl LeaseKeeper {
         }
         self.meters.registry_tasks.set(attempts.len() as f64);
         for handle in self.running.release(&attempts) {
-            self.acknowledger.delete(handle).await;
+            self.acknowledger.delete(handle);
         }
     }
 

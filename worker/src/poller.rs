@@ -171,7 +171,7 @@ impl Poller {
             }
             Err(UnreadableCommand::Malformed(error)) => {
                 error!(%error, body = %message.body.chars().take(200).collect::<String>(), "message is no command; deleted");
-                self.acknowledger.delete(handle).await;
+                self.acknowledger.delete(handle);
             }
             // A newer worker may read it; the queue is only a hint, so nothing is lost if none does.
             Err(error @ UnreadableCommand::Newer(_)) => warn!(%error, "message left on the queue"),

@@ -96,7 +96,8 @@ impl Worker {
         custody: Custody,
     ) -> Result<Self, WorkerError> {
         let config = config.validated()?;
-        let aws = Aws { tasks: aws.tasks.sharing_requests(), ..aws };
+        let tasks = if config.share_requests { aws.tasks.sharing_requests() } else { aws.tasks };
+        let aws = Aws { tasks, ..aws };
         let confiner = Confiner::of(&config)?;
         let endpoint = endpoint::bind(&config)?;
         let pool = deployment.pools.get(&config.pool).ok_or_else(|| {

@@ -91,7 +91,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    #[allow(clippy::expect_used)] // The built-in file; a test reads it.
+    #[allow(clippy::expect_used)] // Built in, and read by the tests of this crate: it is as it was then.
     fn default() -> Self {
         Self::read(BUILT_IN).expect("limits.toml is well-formed")
     }

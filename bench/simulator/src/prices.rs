@@ -1,14 +1,16 @@
-//! Dollars, from `prices.toml` or a file of the same keys.
+//! Dollars, from `bench/prices.toml` or a file of the same keys.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-const BUILT_IN: &str = include_str!("../prices.toml");
+const BUILT_IN: &str = include_str!("../../prices.toml");
 
 /// Prices; what the model does not use is not read.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[allow(missing_docs)] // In the file.
 pub struct Prices {
+    pub region: String,
+    pub date: String,
     pub dynamodb: DynamoDb,
     pub sqs: Sqs,
     pub lambda: Lambda,
@@ -67,7 +69,7 @@ impl Prices {
 }
 
 impl Default for Prices {
-    #[allow(clippy::expect_used)] // The built-in file; a test reads it.
+    #[allow(clippy::expect_used)] // Built in, and read by the tests of this crate: it is as it was then.
     fn default() -> Self {
         Self::read(BUILT_IN).expect("prices.toml is well-formed")
     }

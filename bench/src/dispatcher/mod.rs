@@ -5,6 +5,9 @@ mod replay;
 mod size;
 mod start;
 
+pub use size::zip_mb;
+pub use start::{Start, starts};
+
 use crate::report::Section;
 use crate::scope::Scope;
 

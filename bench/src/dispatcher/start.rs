@@ -27,12 +27,32 @@ impl Drop for Function {
     }
 }
 
-/// One start: milliseconds to the first `/next`, those of CPU among them, and resident MB then.
+/// One start.
 #[derive(Clone, Copy)]
-struct Start {
-    millis: f64,
-    cpu: f64,
-    resident: f64,
+pub struct Start {
+    /// To the first `/next`.
+    pub millis: f64,
+    /// Those of CPU among them.
+    pub cpu: f64,
+    /// Resident MB then.
+    pub resident: f64,
+}
+
+/// Starts two programs, each with its variables, `count` times in turns.
+///
+/// # Errors
+/// One cannot be started, or never asks for its first event.
+pub fn starts<'a>(
+    count: usize,
+    both: impl Fn() -> [(Command, Vec<(&'a str, &'a str)>); 2],
+) -> Result<[Vec<Start>; 2]> {
+    let mut all = [Vec::new(), Vec::new()];
+    for _ in 0..count {
+        for (starts, (command, variables)) in all.iter_mut().zip(both()) {
+            starts.push(start(command, &variables)?);
+        }
+    }
+    Ok(all)
 }
 
 pub(super) async fn measure(scope: &Scope) -> Result<Vec<Figure>> {
@@ -46,12 +66,12 @@ pub(super) async fn measure(scope: &Scope) -> Result<Vec<Figure>> {
         for _ in 0..GROUPS {
             let mut group = (Vec::new(), Vec::new(), Vec::new());
             for turn in 0..starts {
-                group.0.push(start(Command::new(&dispatcher))?);
-                group.1.push(start(Command::new(&bare))?);
+                group.0.push(start(Command::new(&dispatcher), &[])?);
+                group.1.push(start(Command::new(&bare), &[])?);
                 if let Some((program, arguments)) = peer.as_ref().filter(|_| turn % 4 == 0) {
                     let mut command = Command::new(program);
                     command.args(arguments);
-                    group.2.push(start(command)?);
+                    group.2.push(start(command, &[])?);
                 }
             }
             ours.push(group.0);
@@ -97,7 +117,7 @@ fn figures(ours: &[Vec<Start>], bares: &[Vec<Start>], peers: &[Vec<Start>]) -> V
 }
 
 /// Starts `command` as Lambda would, and waits for its first `/next`, which is never answered.
-fn start(mut command: Command) -> Result<Start> {
+fn start(mut command: Command, variables: &[(&str, &str)]) -> Result<Start> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     command
@@ -114,6 +134,7 @@ fn start(mut command: Command) -> Result<Start> {
             "STAGELINE_POOLS",
             r#"[{"name":"default","targets":["default/*"],"queues":{"high":"h","normal":"n","low":"l"}}]"#,
         )
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

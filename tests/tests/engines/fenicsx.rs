@@ -1,10 +1,14 @@
 //! `fenicsx`: Poisson's equation, and heat that cools.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use stageline_tests::system::id;
 
 use crate::Test;
 use crate::bench::{Bench, block_on, counted};
+use crate::place::{Place, dies, is_stored};
 
 pub fn trials() -> Vec<Test> {
     vec![
@@ -12,6 +16,7 @@ pub fn trials() -> Vec<Test> {
         ("heat_cools_on_two_processes", || block_on(heat())),
         ("cancelling_leaves_no_process", || block_on(cancelled())),
         ("an_exception_is_on_the_record_with_its_line", || block_on(wrong_input())),
+        ("a_solver_that_dies_with_its_machine_goes_on_from_its_checkpoint", || block_on(killed())),
     ]
 }
 
@@ -53,4 +58,46 @@ async fn wrong_input() -> Result<()> {
     let task = script("heat", json!({"steps": 0}), 1);
     bench.fails(task, "SCRIPT_ERROR", &["ZeroDivisionError", "heat.py:"]).await?;
     bench.end().await
+}
+
+/// Some ten seconds alone, saved every 25 steps.
+async fn killed() -> Result<()> {
+    let place = Place::with_lease(4).await?;
+    let examples = place.stack.worker_config(1).inputs_dir;
+    let mut first = place.first(examples.clone(), 2)?;
+    first.started().await?;
+    let mut record = script("heat", json!({"steps": 10_000, "squares": 64, "save": 25}), 1);
+    (record["id"], record["status"]) = (json!(id("dies")), json!("PENDING"));
+    let task = place.stack.put(&record).await?;
+    let taken = || place.output("first", &task, 1).matches("\"t = ").count();
+    let nth = |number: u64| move |line: &Value| is_stored(line) && line["number"] == number;
+    first.log().until(nth(1)).await?;
+    let first_stored = taken();
+    first.log().until(nth(2)).await?;
+    let between = taken() - first_stored;
+    // A part of what lies between two checkpoints.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    dies(&mut first, &task).await?;
+    let last = taken();
+    ensure!(
+        last < 10_000,
+        "it was done before it could die: more steps are needed on a machine as fast as this"
+    );
+
+    let second = place.second(examples)?;
+    let ended = place.stack.completed(&task).await?;
+    let result = ended.result.as_ref().context("a result")?;
+    let resumed_at = result["resumedAt"].as_u64().context("where it went on")? as usize;
+    let again = last.saturating_sub(resumed_at);
+    println!(
+        "killed after step {last}, went on after {resumed_at}: {again} again, {between} between checkpoints"
+    );
+    ensure!(resumed_at > 0 && again < between, "{again} steps again, {between} between two checkpoints");
+    // As it comes out of one attempt.
+    let heat = result["heat"].as_f64().context("heat")?;
+    ensure!((heat - 0.012_799_61).abs() < 1e-7, "{heat}");
+    assert_eq!((ended.attempt.0, ended.interruptions, ended.failures), (2, Some(1), None), "{ended:#?}");
+    second.drained().await?;
+    place.stack.shutdown().await;
+    Ok(())
 }

@@ -25,6 +25,19 @@ pub fn fenicsx_python() -> String {
     std::env::var("STAGELINE_FENICSX_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned())
 }
 
+/// One that is built for the `mpirun` of this machine.
+pub fn lammps() -> Engine {
+    let lmp = stageline_tests::system::lammps_program();
+    let help = Command::new(&lmp).arg("-h").stdin(Stdio::null()).output();
+    let help = help.map(|run| String::from_utf8_lossy(&run.stdout).into_owned());
+    let missing = match help {
+        Err(_) => Some(not_there(&lmp)),
+        Ok(text) if !text.contains("Open MPI") => Some(format!("{lmp} is not built for Open MPI")),
+        Ok(_) => (!is_there("mpirun")).then(|| not_there("mpirun")),
+    };
+    Engine { name: "lammps", missing }
+}
+
 pub fn openfoam() -> Engine {
     let programs = ["blockMesh", "icoFoam", "decomposePar", "reconstructPar", "mpirun"];
     let missing = programs.into_iter().find(|name| !is_there(name)).map(not_there);

@@ -1,20 +1,17 @@
 //! `quantum-espresso` goes on where another worker was stopped.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::{Value, json};
+use nix::sys::signal::Signal;
+use serde_json::json;
 use stageline::task::{Task, TaskId};
 use stageline_tests::process::WorkerProcess;
-use stageline_tests::system::{RunningWorker, Stack, eventually, id};
-use stageline_worker::Config;
+use stageline_tests::system::{RunningWorker, eventually, id};
 
 use crate::Test;
-use crate::bench::{block_on, pids};
-use crate::found;
+use crate::bench::block_on;
+use crate::place::{Place, dies, is_stored};
 
 /// Silicon on so many points that it takes some seconds.
 const INPUT: &str = "si.in";
@@ -26,74 +23,39 @@ pub fn trials() -> Vec<Test> {
     ]
 }
 
-struct Place {
-    stack: Stack,
-    folder: tempfile::TempDir,
+struct Silicon {
+    place: Place,
 }
 
-impl Place {
+impl Silicon {
     async fn with_lease(seconds: u64) -> Result<Self> {
-        let (stack, folder) = (Stack::embedded_with_lease(seconds).await?, tempfile::tempdir()?);
-        let example = stack.worker_config(1).inputs_dir.join("quantum-espresso/silicon/si.scf.in");
+        let place = Place::with_lease(seconds).await?;
+        let example = place.stack.worker_config(1).inputs_dir.join("quantum-espresso/silicon/si.scf.in");
         let text = std::fs::read_to_string(example)?;
         ensure!(text.contains("4 4 4  1 1 1") && text.contains("1.0d-9"), "the example has changed: {text}");
         let text = text.replace("4 4 4  1 1 1", "10 10 10  1 1 1").replace("1.0d-9", "1.0d-12");
-        std::fs::create_dir(folder.path().join("in"))?;
-        std::fs::write(folder.path().join("in").join(INPUT), text)?;
-        Ok(Self { stack, folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn store(&self) -> String {
-        format!("file://{}", self.path("store").display())
+        std::fs::create_dir(place.path("in"))?;
+        std::fs::write(place.path("in").join(INPUT), text)?;
+        Ok(Self { place })
     }
 
     /// A worker that is a process of its own.
-    fn process(&self, checkpoint_seconds: u32) -> Result<WorkerProcess> {
-        let endpoint = self.stack.embedded.as_ref().context("embedded")?.local().endpoint().to_owned();
-        let (inputs, url) = (self.path("in").display().to_string(), self.store());
-        let (pw, seconds) = (found::pw(), checkpoint_seconds.to_string());
-        let settings = [
-            ("STAGELINE_WORKER_INPUTS_DIR", inputs.as_str()),
-            ("STAGELINE_WORKER_ARTIFACTS_URL", url.as_str()),
-            ("STAGELINE_WORKER_CHECKPOINT_SECONDS", seconds.as_str()),
-            ("STAGELINE_WORKER_PW_PROGRAM", pw.as_str()),
-            ("STAGELINE_WORKER_DRAIN_GRACE_SECONDS", "0"),
-            // Long: a busy machine.
-            ("STAGELINE_WORKER_TERM_GRACE_SECONDS", "30"),
-        ];
-        let at = self.path("first");
-        std::fs::create_dir(&at)?;
-        let program = env!("CARGO_BIN_EXE_test-worker");
-        WorkerProcess::start(program, &endpoint, &self.stack.deployment, &at, &settings)
+    fn first(&self, checkpoint_seconds: u32) -> Result<WorkerProcess> {
+        self.place.first(self.place.path("in"), checkpoint_seconds)
     }
 
-    /// A worker that only goes on.
     fn second(&self) -> Result<RunningWorker> {
-        self.stack.worker(Config {
-            inputs_dir: self.path("in"),
-            artifacts_url: Some(self.store()),
-            work_dir: self.path("second"),
-            checkpoint_seconds: 3_600,
-            pw_program: found::pw(),
-            ..self.stack.worker_config(1)
-        })
+        self.place.second(self.place.path("in"))
+    }
+
+    fn output(&self, worker: &str, task: &TaskId, attempt: u32) -> String {
+        self.place.output(worker, task, attempt)
     }
 
     async fn put(&self, name: &str) -> Result<TaskId> {
         let record =
             json!({"id": id(name), "status": "PENDING", "engine": "quantum-espresso", "script": INPUT});
-        self.stack.put(&record).await
-    }
-
-    /// What `pw.x` has printed in an attempt on the worker of this name.
-    fn output(&self, worker: &str, task: &TaskId, attempt: u32) -> String {
-        let jobs = if worker == "first" { "first/jobs" } else { worker };
-        let log = self.path(jobs).join(task.as_str()).join(attempt.to_string()).join("stdout.log");
-        std::fs::read_to_string(log).unwrap_or_default()
+        self.place.stack.put(&record).await
     }
 
     async fn reaches(&self, iteration: u64, task: &TaskId) -> Result<()> {
@@ -122,30 +84,22 @@ fn energy(task: &Task) -> Result<f64> {
     task.result.as_ref().and_then(|result| result["totalEnergyRy"].as_f64()).context("an energy")
 }
 
-fn is_stored(line: &Value) -> bool {
-    line["message"] == "checkpoint stored"
-}
-
 async fn killed() -> Result<()> {
-    let place = Place::with_lease(4).await?;
-    let mut first = place.process(1)?;
+    let silicon = Silicon::with_lease(4).await?;
+    let mut first = silicon.first(1)?;
     first.started().await?;
-    let task = place.put("dies").await?;
+    let task = silicon.put("dies").await?;
     first.log().until(is_stored).await?;
     // A part of what lies between two checkpoints.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    // The whole machine: the worker, and pw.x with it.
-    first.kill().await?;
-    for pid in pids(&task) {
-        kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-    }
-    let before = place.output("first", &task, 1);
+    dies(&mut first, &task).await?;
+    let before = silicon.output("first", &task, 1);
 
     // While the lease runs out, the same undisturbed.
-    let second = place.second()?;
-    let whole = place.stack.completed(&place.put("undisturbed").await?).await?;
-    let ended = place.stack.completed(&task).await?;
-    let after = place.output("second", &task, 2);
+    let second = silicon.second()?;
+    let whole = silicon.place.stack.completed(&silicon.put("undisturbed").await?).await?;
+    let ended = silicon.place.stack.completed(&task).await?;
+    let after = silicon.output("second", &task, 2);
     ensure!(after.contains("Calculation restarted from"), "{after}");
     let (done, stops, again) = (iterations(&before), stops(&before), iterations(&after));
     let (last, begin) = (*done.last().context("iterations")?, *again.first().context("iterations")?);
@@ -158,26 +112,26 @@ async fn killed() -> Result<()> {
     ensure!((as_one - in_parts).abs() < 1e-6, "{as_one} undisturbed, {in_parts} in parts");
     assert_eq!((ended.attempt.0, ended.interruptions, ended.failures), (2, Some(1), None), "{ended:#?}");
     second.drained().await?;
-    place.stack.shutdown().await;
+    silicon.place.stack.shutdown().await;
     Ok(())
 }
 
 async fn drained() -> Result<()> {
-    let place = Place::with_lease(30).await?;
-    let mut first = place.process(3_600)?;
+    let silicon = Silicon::with_lease(30).await?;
+    let mut first = silicon.first(3_600)?;
     first.started().await?;
-    let task = place.put("drains").await?;
-    place.reaches(2, &task).await?;
+    let task = silicon.put("drains").await?;
+    silicon.reaches(2, &task).await?;
     first.signal(Signal::SIGTERM)?;
     first.log().until(is_stored).await?;
     ensure!(first.ended().await?.success(), "it drains in good order");
-    let stopped = place.output("first", &task, 1);
+    let stopped = silicon.output("first", &task, 1);
     let last = *iterations(&stopped).last().context("iterations")?;
     ensure!(stopped.contains("Program stopped by user request"), "{stopped}");
 
-    let second = place.second()?;
-    let ended = place.stack.completed(&task).await?;
-    let begin = *iterations(&place.output("second", &task, 2)).first().context("iterations")?;
+    let second = silicon.second()?;
+    let ended = silicon.place.stack.completed(&task).await?;
+    let begin = *iterations(&silicon.output("second", &task, 2)).first().context("iterations")?;
     ensure!((last..=last + 1).contains(&begin), "stopped in iteration {last}, went on with {begin}");
     let energy = energy(&ended)?;
     ensure!((energy + 15.8510).abs() < 1e-3, "{energy}");
@@ -185,6 +139,6 @@ async fn drained() -> Result<()> {
     ensure!(result["iterations"].as_u64() >= Some(last) && result["cycles"] == 1, "{result}");
     assert_eq!((ended.attempt.0, ended.interruptions, ended.failures), (2, Some(1), None), "{ended:#?}");
     second.drained().await?;
-    place.stack.shutdown().await;
+    silicon.place.stack.shutdown().await;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Real simulations through the whole embedded system: OpenFOAM, Quantum ESPRESSO, Python and FEniCSx, each to
-//! its end, cancelled on its way, and with a wrong input. LAMMPS' are in `end_to_end`. Run with
+//! Real simulations through the whole embedded system: LAMMPS under MPI (without it is in `end_to_end`), OpenFOAM,
+//! Quantum ESPRESSO, Python and FEniCSx, each to its end, cancelled on its way, and with a wrong input. Run with
 //! `cargo test -p stageline-tests --test engines`.
 //!
 //! An engine that is not on this machine is said to be missing, and its tests are counted as ignored.
@@ -10,7 +10,9 @@ mod bench;
 mod fenicsx;
 mod found;
 mod going_on;
+mod lammps;
 mod openfoam;
+mod place;
 mod python;
 mod quantum_espresso;
 
@@ -22,6 +24,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for (engine, tests) in [
+        (found::lammps(), lammps::trials()),
         (found::openfoam(), openfoam::trials()),
         (found::quantum_espresso(), quantum_espresso::trials()),
         (found::quantum_espresso(), going_on::trials()),

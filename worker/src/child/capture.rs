@@ -1,5 +1,6 @@
 //! What a child prints: bounded lines for the engine's reader, a bounded tail for the record, and the
-//! whole as a file up to a limit. However much a child prints, memory stays the same.
+//! whole as a file up to a limit. However much a child prints, memory stays the same. Lines of the progress contract
+//! are not in the tail: what they say is shown already, and each KB of the record is a write unit.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,6 +18,8 @@ use crate::progress::contract::{self, MARK};
 const TAIL_BYTES: usize = 4 * 1024;
 /// Stands for what comes before the tail.
 const CUT: &str = "…\n";
+/// Blanks before a line of the contract. With more it is in the tail.
+const LONGEST_INDENT_BYTES: usize = 64;
 /// A longer line is cut for the reader. No engine's own lines come near it, but a script's result may: a line of
 /// the progress contract has a bound of its own.
 const LONGEST_LINE_BYTES: usize = 128 * 1024;
@@ -31,7 +34,13 @@ pub(crate) struct Capture {
     limit: u64,
     seen: u64,
     tail: Vec<u8>,
+    /// Bytes that were put into the tail.
+    told: u64,
     line: Vec<u8>,
+    /// The line is not in the tail, since it is one of the contract or may become one.
+    held: bool,
+    /// Whether there are such lines.
+    has_contract: bool,
     /// The last line was ended by a carriage return: a line feed right after it belongs to that end.
     returned: bool,
 }
@@ -43,23 +52,39 @@ impl Capture {
         let folder = path.parent().unwrap_or(Path::new("."));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let folder = open(folder, flags, Mode::empty()).map_err(io::Error::from);
-        Self { path, folder, file: None, file_failed: false, limit, seen: 0, tail, line, returned: false }
+        Self {
+            path,
+            folder,
+            file: None,
+            file_failed: false,
+            limit,
+            seen: 0,
+            tail,
+            told: 0,
+            line,
+            held: false,
+            has_contract: false,
+            returned: false,
+        }
+    }
+
+    /// The same of a stream on which a program may speak by the progress contract.
+    pub fn with_contract(self) -> Self {
+        Self { has_contract: true, held: true, ..self }
     }
 
     /// Takes what was read, and gives each line that it completes. A carriage return ends a line too, since
     /// progress bars draw over themselves with it; nothing between two of them is no line.
     pub fn take(&mut self, bytes: &[u8], mut each_line: impl FnMut(&str)) {
         self.store(bytes);
-        self.tail.extend_from_slice(bytes);
-        if self.tail.len() > 2 * TAIL_BYTES {
-            self.tail.drain(..self.tail.len() - TAIL_BYTES);
-        }
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, end) = match part {
                 [text @ .., end @ (b'\n' | b'\r')] => (text, Some(*end)),
                 text => (text, None),
             };
+            let before = self.line.len();
             self.line.extend_from_slice(&text[..text.len().min(self.room(text))]);
+            self.keep(before, text, end);
             let is_blank = self.line.is_empty();
             match end {
                 Some(b'\n') if is_blank && self.returned => self.returned = false,
@@ -80,7 +105,44 @@ impl Capture {
     /// The stream has ended: gives a last line without an end.
     pub fn end(&mut self, mut each_line: impl FnMut(&str)) {
         if !self.line.is_empty() {
+            self.keep(self.line.len(), &[], None);
+            if self.held && !self.is_contract() {
+                let held = self.line.clone();
+                self.tell(&held);
+            }
             self.end_line(&mut each_line);
+        }
+    }
+
+    /// Puts `text`, which was added to a line of `before` bytes, and the line's end into the tail.
+    fn keep(&mut self, before: usize, text: &[u8], end: Option<u8>) {
+        if self.held {
+            let begin = self.line.trim_ascii_start();
+            let may_be = MARK.as_bytes().starts_with(begin) && self.line.len() <= LONGEST_INDENT_BYTES;
+            if !self.is_contract() && (!may_be || end.is_some()) {
+                self.held = false;
+                let held = self.line[..before].to_vec();
+                self.tell(&held);
+            }
+        }
+        if !self.held {
+            self.tell(text);
+            self.tell(end.as_slice());
+        }
+        if end.is_some() {
+            self.held = self.has_contract;
+        }
+    }
+
+    fn is_contract(&self) -> bool {
+        self.line.trim_ascii_start().starts_with(MARK.as_bytes())
+    }
+
+    fn tell(&mut self, bytes: &[u8]) {
+        self.told = self.told.saturating_add(bytes.len() as u64);
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 2 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
         }
     }
 
@@ -132,7 +194,7 @@ impl Capture {
 
     /// The end of what was printed.
     pub fn tail(&self) -> String {
-        let cut = self.seen > TAIL_BYTES as u64;
+        let cut = self.told > TAIL_BYTES as u64;
         // Room for the mark, which may be longer than the part of a line that it stands for.
         let room = if cut { TAIL_BYTES - CUT.len() } else { TAIL_BYTES };
         let mut text =
@@ -209,6 +271,31 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_the_contract_are_read_and_kept_as_a_file_but_not_in_the_tail() {
+        let (dir, capture) = capture(u64::MAX);
+        let mut capture = capture.with_contract();
+        let (mut lines, mut all) = (Vec::new(), String::new());
+        for chunk in [
+            "begin\n::stage",
+            "line {\"done\": 1}\nnext\n  ::stageline {}\r\n",
+            "::stage fright\n",
+            "::",
+            "st",
+            "\n\n::stageline {\"a\":",
+            " 2}",
+            "\n",
+            "last ::stageline {}\n::",
+        ] {
+            all.push_str(chunk);
+            capture.take(chunk.as_bytes(), |line| lines.push(line.to_owned()));
+        }
+        capture.end(|line| lines.push(line.to_owned()));
+        assert_eq!(capture.tail(), "begin\nnext\n\n::stage fright\n::st\n\nlast ::stageline {}\n::");
+        assert_eq!(lines.iter().filter(|line| line.trim_start().starts_with(MARK)).count(), 3);
+        assert_eq!(std::fs::read_to_string(dir.path().join("stdout.log")).unwrap(), all);
+    }
+
+    #[test]
     fn a_cut_tail_begins_with_a_whole_line() {
         let (_dir, mut capture) = capture(u64::MAX);
         for n in 0..10_000 {
@@ -248,7 +335,8 @@ mod tests {
     proptest! {
         #[test]
         fn lines_do_not_depend_on_how_the_pipe_cuts_them(text in "[ab\n\r]{0,200}", cut in 1usize..20) {
-            let (_dir, mut capture) = capture(u64::MAX);
+            let (_dir, capture) = capture(u64::MAX);
+            let mut capture = capture.with_contract();
             let mut lines = Vec::new();
             for chunk in text.as_bytes().chunks(cut) {
                 capture.take(chunk, |line| lines.push(line.to_owned()));

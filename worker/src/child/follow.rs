@@ -62,6 +62,8 @@ pub(super) enum End {
     Abandoned(&'static str),
     /// The system does not tell of it.
     Lost(std::io::Error),
+    /// It stopped to be gone on from, and no other process could be started.
+    NotContinued(std::io::Error),
 }
 
 impl End {
@@ -70,9 +72,11 @@ impl End {
     pub fn may_be_gone_on_from(&self) -> bool {
         match self {
             End::Exited(status) | End::Asked(status) => !status.success(),
-            End::SoftTimedOut { .. } | End::TimedOut(_) | End::OutOfMemory(_) | End::Interrupted { .. } => {
-                true
-            }
+            End::SoftTimedOut { .. }
+            | End::TimedOut(_)
+            | End::OutOfMemory(_)
+            | End::Interrupted { .. }
+            | End::NotContinued(_) => true,
             End::Fenced
             | End::Cancelled
             | End::Diverged(_)
@@ -143,12 +147,12 @@ impl Followed<'_> {
                 Order::Abandon(why) => return End::Abandoned(why),
                 Order::Pause if !*paused && self.hold(true).await => {
                     info!("paused");
-                    self.watch.pause(Instant::now());
+                    self.count(true, Instant::now());
                     (*paused, unsaid) = (true, true);
                 }
                 Order::Go if *paused && self.hold(false).await => {
                     info!("goes on");
-                    self.watch.go_on(Instant::now());
+                    self.count(false, Instant::now());
                     (*paused, unsaid) = (false, true);
                 }
                 Order::Go | Order::Pause => {}
@@ -179,7 +183,7 @@ impl Followed<'_> {
                     info!("asked to stop for a checkpoint");
                     asked = true;
                     if self.asks_by_file() && let Some(turn) = &mut self.turn {
-                        turn.asked = Some(Instant::now());
+                        turn.ask(Instant::now());
                     }
                 }
                 failure = becomes_some(&mut self.diverged) => return End::Diverged(failure),
@@ -201,6 +205,18 @@ impl Followed<'_> {
         true
     }
 
+    /// Time does not count while it is `paused`.
+    fn count(&mut self, paused: bool, now: Instant) {
+        if paused {
+            self.watch.pause(now)
+        } else {
+            self.watch.go_on(now)
+        }
+        if let Some(turn) = &mut self.turn {
+            if paused { turn.pause(now) } else { turn.go_on(now) }
+        }
+    }
+
     /// Asks the engine to save its state and end.
     fn ask_to_save(&self) {
         if !self.asks_by_file() {
@@ -220,7 +236,7 @@ impl Followed<'_> {
 
     /// Whether it was asked to stop for a checkpoint.
     fn is_asked(&self) -> bool {
-        self.turn.as_ref().is_some_and(|turn| turn.asked.is_some())
+        self.turn.as_ref().is_some_and(|turn| turn.asked().is_some())
     }
 
     /// Gives it the time to end by itself that it would have after TERM, now that it was asked by a file.

@@ -27,5 +27,4 @@ pub(crate) use leftovers::end_children_of;
 pub use leftovers::end_leftovers;
 pub(crate) use run::run;
 pub(crate) use time_limits::TimeLimits;
-pub use tree::Custody;
-pub(crate) use tree::Tree;
+pub use tree::{Custody, Tree};

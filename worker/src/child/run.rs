@@ -1,6 +1,7 @@
 //! Runs the processes of a plan, each from its start to its last byte, and makes sure that nothing of it is
 //! left.
 
+mod output;
 mod segments;
 mod unprepared;
 
@@ -14,12 +15,12 @@ use stageline::Code;
 use stageline::aws::Leavings;
 use stageline::protocol::outcome::{Failure, Outcome};
 use stageline::task::Task;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::output::{Output, pump};
 use self::segments::Segmented;
 use self::unprepared::unprepared;
 use super::aside::{self, Pauser};
@@ -38,27 +39,16 @@ use super::turn::Turn;
 use crate::attempt::Abandoned;
 use crate::context::Context;
 use crate::control::{Order, Orders};
-use crate::engines::{ChildPlan, Exit, Pausing, Reader, SoftStop, Step, Stream};
-use crate::progress::{Reporter, Sink};
+use crate::engines::{ChildPlan, Exit, Pausing, SoftStop, Step, Stream};
+use crate::progress::Reporter;
 use crate::store::{self, Between, Saver};
 
 /// How long the pipes may stay open once every process of the tree is gone. Something outside the tree
 /// may hold them; the task does not wait for it.
 const LAST_BYTES: Duration = Duration::from_secs(2);
-const CHUNK_BYTES: usize = 64 * 1024;
+
 /// How long what follows the processes may take.
 const AFTERWARDS: Duration = Duration::from_secs(10);
-
-/// Both streams and who understands them.
-struct Output {
-    reader: Option<Box<dyn Reader>>,
-    stdout: Capture,
-    stderr: Capture,
-    sink: Sink,
-    stops_on_divergence: bool,
-    /// Becomes a failure when the engine should not go on.
-    diverged: watch::Sender<Option<Failure>>,
-}
 
 /// What all steps of an attempt share.
 struct Steps<'a> {
@@ -126,7 +116,7 @@ pub(crate) async fn run(
     let log = |name: &str| Capture::new(folder.path().join(name), context.config.log_limit_bytes);
     let output = Output {
         reader: Some(plan.reader),
-        stdout: log("stdout.log"),
+        stdout: log("stdout.log").with_contract(),
         stderr: log("stderr.log"),
         sink: reporter.sink(),
         diverged: watch::Sender::new(None),
@@ -330,6 +320,9 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
         (End::Lost(error), _) => {
             Outcome::Failed(Failure::of_the_worker(format!("the process was lost: {error}")))
         }
+        (End::NotContinued(error), _) => Outcome::Failed(Failure::of_the_worker(format!(
+            "after the last process of the step stopped, another one could not be started: {error}"
+        ))),
         (End::Exited(status) | End::Asked(status), Some(reader)) => {
             reader.verdict(Exit::from(status), &left.stderr)
         }
@@ -345,47 +338,4 @@ fn conclude(end: End, output: &mut Output) -> Result<(Outcome, Leavings), Abando
 fn explained(failure: Failure, stderr: &str, limits: &Limits, before: Kills) -> Failure {
     let failure = limits.explain(failure);
     out_of_memory::recognised(failure, stderr, Kills::counted().rose_since(before))
-}
-
-async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: Arc<Mutex<Output>>) {
-    let Some(mut pipe) = pipe else { return };
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let count = match pipe.read(&mut chunk).await {
-            Ok(count) => count,
-            Err(error) => {
-                warn!(%error, ?stream, "output not read any further");
-                0
-            }
-        };
-        understand(&chunk[..count], stream, &output);
-        if count == 0 {
-            return;
-        }
-        // A flood keeps its pipe full: without this, the heartbeat would have to wait for many chunks.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Takes what was read from a stream; nothing is its end.
-fn understand(bytes: &[u8], stream: Stream, output: &Mutex<Output>) {
-    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-    let Output { reader, stdout, stderr, sink, stops_on_divergence, diverged } = &mut *output;
-    let capture = if stream == Stream::Stdout { stdout } else { stderr };
-    let mut each_line = |line: &str| {
-        if let Some(reader) = reader {
-            reader.line(stream, line).into_iter().for_each(|report| sink.report(report));
-            if *stops_on_divergence && let Some(failure) = reader.diverged() {
-                // The first reason stands: what follows is more of the same.
-                if diverged.borrow().is_none() {
-                    diverged.send_replace(Some(failure));
-                }
-            }
-        }
-    };
-    if bytes.is_empty() {
-        capture.end(&mut each_line);
-    } else {
-        capture.take(bytes, &mut each_line);
-    }
 }

@@ -9,7 +9,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -28,7 +29,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct Custody {
     whole_process: bool,
+    /// Held for reading while a process starts, so that many start at a time: until it is among the leaders, whoever
+    /// looks for strays would take it for one.
+    starting: RwLock<()>,
     leaders: Mutex<HashSet<i32>>,
+}
+
+/// The leaders while none starts.
+struct Settled<'a> {
+    leaders: MutexGuard<'a, HashSet<i32>>,
+    _none_starts: RwLockWriteGuard<'a, ()>,
 }
 
 impl Custody {
@@ -51,45 +61,52 @@ impl Custody {
         Ok(Self::default())
     }
 
-    /// Starts a process that leads an attempt's tree. Under the lock: between its start and its entry among
-    /// the leaders, another attempt that looks for strays would take it for one.
+    /// Starts a process that leads an attempt's tree.
     ///
     /// # Errors
     /// When the system does not start it.
     pub fn spawn(&self, command: &mut Command) -> io::Result<(Child, i32)> {
-        let mut leaders = self.leaders();
+        let _starting = self.starting.read().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         // Only a child that was waited for has no id.
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
-        leaders.insert(leader);
+        self.leaders().insert(leader);
         Ok((child, leader))
     }
 
-    fn leaders(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
+    fn leaders(&self) -> MutexGuard<'_, HashSet<i32>> {
         self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the kernel says that this process has no child but the leaders. Spares the look at all
-    /// processes after each of many short tasks.
+    fn settled(&self) -> Settled<'_> {
+        let none_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
+        Settled { leaders: self.leaders(), _none_starts: none_starts }
+    }
+
+    /// Whether the kernel says that no process has lost its parent to this one but leaders. Spares the look at
+    /// all processes after each of many short tasks.
+    ///
+    /// Orphans become children of the first thread that lives (`find_alive_thread` of the kernel's `exit.c`), which
+    /// is the main one; what other threads have started themselves is in lists of their own.
     fn has_only_leaders(&self) -> bool {
-        let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
+        // Without the kernel's list of children, look at all processes.
+        let Ok(list) = fs::read_to_string(format!("/proc/self/task/{}/children", getpid())) else {
+            return false;
+        };
         let leaders = self.leaders();
-        threads.flatten().all(|thread| {
-            // Without the kernel's list of children, look at all processes.
-            fs::read_to_string(thread.path().join("children")).is_ok_and(|list| {
-                list.split_whitespace().all(|pid| pid.parse().is_ok_and(|pid| leaders.contains(&pid)))
-            })
-        })
+        list.split_whitespace().all(|pid| pid.parse().is_ok_and(|pid| leaders.contains(&pid)))
     }
 }
 
 /// The tree of one attempt. Ends what is left of it when dropped.
-pub(crate) struct Tree<'a> {
+#[derive(Debug)]
+pub struct Tree<'a> {
     custody: &'a Custody,
     leader: Pid,
     marker: String,
     /// Whether the leader is a sandbox: when it ends, everything in it is killed.
     sandboxed: bool,
+    ended: AtomicBool,
 }
 
 impl<'a> Tree<'a> {
@@ -101,10 +118,12 @@ impl<'a> Tree<'a> {
             leader: Pid::from_raw(leader),
             marker: format!("{MARKER}={marker}"),
             sandboxed: false,
+            ended: AtomicBool::new(false),
         }
     }
 
     /// The tree whose leader is a sandbox, or not.
+    #[must_use]
     pub fn sandboxed(mut self, sandboxed: bool) -> Self {
         self.sandboxed = sandboxed;
         self
@@ -112,14 +131,14 @@ impl<'a> Tree<'a> {
 
     /// Every process of the tree, now.
     pub fn pids(&self) -> Vec<Pid> {
-        self.members(&self.custody.leaders())
+        self.members(&self.custody.settled().leaders)
     }
 
     /// Sends `signal` to every process of the tree. A sandbox does not hear of TERM: its end would leave the
     /// program in it no time to end by itself.
     pub fn signal(&self, signal: Signal) {
-        let leaders = self.custody.leaders();
-        let mut members = self.members(&leaders);
+        let settled = self.custody.settled();
+        let mut members = self.members(&settled.leaders);
         if self.sandboxed && signal == Signal::SIGTERM {
             members.retain(|pid| *pid != self.leader);
         }
@@ -135,21 +154,28 @@ impl<'a> Tree<'a> {
     pub async fn end(&self) {
         let _gone_already = killpg(self.leader, Signal::SIGKILL);
         for _ in 0..ROUNDS {
-            if self.custody.has_only_leaders() || self.kill_and_reap() == 0 {
+            if self.is_alone() || self.kill_and_reap() == 0 {
+                self.ended.store(true, Ordering::Relaxed);
                 return;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let left = self.members(&self.custody.leaders());
+        let left = self.pids();
         if !left.is_empty() {
             tracing::error!(processes = ?left, "processes of the attempt cannot be ended");
         }
     }
 
-    /// One round; how many processes it met. Under the lock, so that no child is started meanwhile.
+    /// Whether nothing of it can be left. As long as the leader was not waited for, what hangs below it has not become
+    /// this process's own.
+    fn is_alone(&self) -> bool {
+        kill(self.leader, None).is_err() && self.custody.has_only_leaders()
+    }
+
+    /// One round; how many processes it met. No child is started meanwhile.
     fn kill_and_reap(&self) -> usize {
-        let leaders = self.custody.leaders();
-        let members = self.members(&leaders);
+        let settled = self.custody.settled();
+        let members = self.members(&settled.leaders);
         for pid in &members {
             let _gone_already = kill(*pid, Signal::SIGKILL);
             // Only orphans are this process's children by now; for others this fails, harmlessly.
@@ -167,7 +193,9 @@ impl<'a> Tree<'a> {
         let mut members = Vec::new();
         for (pid, process) in &processes {
             let (below_me, leader) = ancestry(*pid, &processes, me, leaders);
-            if *pid == me || !below_me {
+            // Its owner waits for a leader that has ended.
+            let over = process.zombie && *pid == self.leader.as_raw();
+            if *pid == me || !below_me || over {
                 continue;
             }
             let ours = match leader {
@@ -200,9 +228,11 @@ impl<'a> Tree<'a> {
 impl Drop for Tree<'_> {
     fn drop(&mut self) {
         // Also when the attempt's future is dropped half-way: then nobody waits for the rest.
-        let _gone_already = killpg(self.leader, Signal::SIGKILL);
-        if !self.custody.has_only_leaders() {
-            self.kill_and_reap();
+        if !self.ended.load(Ordering::Relaxed) {
+            let _gone_already = killpg(self.leader, Signal::SIGKILL);
+            if !self.is_alone() {
+                self.kill_and_reap();
+            }
         }
         self.custody.leaders().remove(&self.leader.as_raw());
     }

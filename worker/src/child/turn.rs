@@ -21,14 +21,18 @@ pub(super) struct Turn {
     works: Duration,
     /// Since when it has been at work.
     since: Option<Instant>,
-    /// When it was asked to stop.
-    pub asked: Option<Instant>,
+    /// When it was asked to stop; later by as long as it was paused since.
+    asked: Option<Instant>,
+    /// Since when it is paused.
+    paused: Option<Instant>,
+    /// How long it was paused before it was at work.
+    paused_before: Duration,
 }
 
 impl Turn {
     /// The turn of a process that works so long before it is asked.
     pub fn new(at_work: AtWork, works: Duration) -> Self {
-        Self { at_work, works, since: None, asked: None }
+        Self { at_work, works, since: None, asked: None, paused: None, paused_before: Duration::ZERO }
     }
 
     /// Waits until it is to be asked. Can be dropped and begun again.
@@ -44,9 +48,35 @@ impl Turn {
         tokio::time::sleep(self.works.saturating_sub(worked)).await;
     }
 
-    /// Since when it has been at work, if it was seen to be.
-    pub fn since(&self) -> Option<Instant> {
-        self.since
+    /// It is asked to stop.
+    pub fn ask(&mut self, now: Instant) {
+        self.asked = Some(now);
+    }
+
+    /// When it was asked, as far as the cost of that is concerned: a pause is none.
+    pub fn asked(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    /// The process is stopped where it is.
+    pub fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+    }
+
+    /// It goes on.
+    pub fn go_on(&mut self, now: Instant) {
+        let Some(from) = self.paused.take() else { return };
+        let paused = now.saturating_duration_since(from);
+        match &mut self.asked {
+            Some(asked) => *asked += paused,
+            None if self.since.is_none() => self.paused_before += paused,
+            None => {}
+        }
+    }
+
+    /// What it took from asking the process before until this one was at work, if it was seen to be.
+    pub fn cost_since(&self, asked: Instant) -> Option<Duration> {
+        Some(self.since?.saturating_duration_since(asked).saturating_sub(self.paused_before))
     }
 }
 
@@ -99,14 +129,36 @@ mod tests {
         for _ in 0..3 {
             // Whoever waits beside it begins it again and again.
             let over = tokio::time::timeout(millis(40), turn.is_over()).await;
-            assert!(over.is_err() && turn.since().is_none(), "it prepares");
+            assert!(over.is_err() && turn.since.is_none(), "it prepares");
         }
         works.store(true, Ordering::SeqCst);
         let over = tokio::time::timeout(millis(1), turn.is_over()).await;
         assert!(over.is_err());
         turn.is_over().await;
-        let worked = turn.since().unwrap().elapsed();
+        let worked = turn.since.unwrap().elapsed();
         assert!(worked >= millis(60), "{worked:?}");
+    }
+
+    #[test]
+    fn a_pause_is_no_part_of_what_a_checkpoint_costs() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let turn = || Turn::new(Arc::new(|| true), Duration::ZERO);
+        let mut asked = turn();
+        asked.ask(at(10));
+        asked.pause(at(11));
+        asked.pause(at(12));
+        asked.go_on(at(5_011));
+        asked.go_on(at(5_012));
+        let mut next = turn();
+        next.pause(at(5_015));
+        next.go_on(at(9_015));
+        assert_eq!(next.cost_since(asked.asked().unwrap()), None, "it is not at work yet");
+        next.since = Some(at(9_018));
+        next.pause(at(9_020));
+        next.go_on(at(9_900));
+        assert_eq!(next.cost_since(asked.asked().unwrap()), Some(Duration::from_secs(8)));
+        assert_eq!(turn().asked(), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod demo;
 mod exit;
 mod fenicsx;
 mod fortran;
+#[cfg(test)]
+mod golden_tests;
 mod lammps;
 mod mock;
 mod mpi;
@@ -79,8 +81,16 @@ pub trait Reader: Send {
         Vec::new()
     }
     /// Whether the process is at work, not only preparing: then it may be asked to stop for a checkpoint, and has
-    /// done something by then. Asked of plans with [`Segments`] alone, like the three that follow.
+    /// done something by then. Asked of plans with [`Segments`] alone, like the five that follow.
     fn is_at_work(&self) -> bool {
+        false
+    }
+    /// The process that has just ended was asked to stop for a checkpoint: whatever it says of that, the worker has
+    /// done it, and nobody else.
+    fn asked_to_stop(&mut self) {}
+    /// Whether all processes together have used up what one alone may, though each of them counts anew: then what
+    /// stopped as asked has come to its end, and the verdict says so.
+    fn has_used_up(&self) -> bool {
         false
     }
     /// Whether the process, which was asked to stop, has done so in good order, and what it left can be gone on

@@ -14,7 +14,7 @@ use crate::context::Context;
 
 /// Bytes of the end of its standard error that are kept.
 const KEPT: usize = 500;
-/// How long its pipe may stay open once it has ended.
+/// How long its pipe may stay open once it has ended, and how long it may take to die.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Why a command did not succeed.
@@ -63,6 +63,9 @@ pub(super) async fn run(
     let mut said = tokio::spawn(end_of(stderr));
     let work = async { tokio::join!(fed, child.wait()).1 };
     let ended = tokio::time::timeout(limit, work).await;
+    if ended.is_err() {
+        let _reaped_later = tokio::time::timeout(LAST_BYTES, child.kill()).await;
+    }
     tree.end().await;
     match ended {
         Err(_elapsed) => {

@@ -58,16 +58,18 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts to write `task`'s progress. Writes nothing until something is reported; `when_fenced` hears of
+    /// Starts to write `task`'s progress, the counters of a long stage every `counter_period`. Writes nothing until something is reported; `when_fenced` hears of
     /// a write that was refused because a later attempt has written.
     pub fn start(
         task: &Task,
+        counter_period: Duration,
         stages: StagesTable,
         clock: Clock,
         meter: ProgressMeter,
         when_fenced: impl FnOnce() + Send + 'static,
     ) -> Self {
-        let tracker = Tracker::new(task.id.clone(), task.attempt, task.expires_at);
+        let tracker = Tracker::new(task.id.clone(), task.attempt, task.expires_at)
+            .writing_at_least_every(counter_period);
         let sink = Sink { tracker: Arc::new(Mutex::new(tracker)), changed: Arc::default(), clock, meter };
         let over = CancellationToken::new();
         let written = write_until(sink.clone(), stages, over.clone());

@@ -1,5 +1,5 @@
 //! Folds reports into stages and decides what is worth a write: a stage's begin and end at once, its
-//! counters every two seconds at first and every ten later, its last value always. Nothing reported, nothing
+//! counters every two seconds at first and more rarely later, its last value always. Nothing reported, nothing
 //! written.
 
 use std::time::Duration;
@@ -13,9 +13,6 @@ use super::speed::Speed;
 
 /// The shortest time between two writes of one stage's counters.
 pub const COUNTER_PERIOD: Duration = Duration::from_secs(2);
-/// The longest time for which counters that have changed are not written. Each write is a write unit, and who
-/// has waited for minutes sees no difference.
-const LONGEST_COUNTER_PERIOD: Duration = Duration::from_secs(10);
 /// More stages than this are an engine gone wild; further ones are folded into the last.
 const MOST_STAGES: usize = 50;
 const LONGEST_TEXT_BYTES: usize = 500;
@@ -39,12 +36,20 @@ pub struct Tracker {
     attempt: Attempt,
     expires_at: Option<i64>,
     stages: Vec<Tracked>,
+    longest_period: Duration,
 }
 
 impl Tracker {
-    /// No stages yet.
+    /// No stages yet, and counters every [`COUNTER_PERIOD`].
     pub fn new(task_id: TaskId, attempt: Attempt, expires_at: Option<i64>) -> Self {
-        Self { task_id, attempt, expires_at, stages: Vec::new() }
+        Self { task_id, attempt, expires_at, stages: Vec::new(), longest_period: COUNTER_PERIOD }
+    }
+
+    /// The longest time for which counters that have changed are not written once a stage has run for twice as
+    /// long. Each write is a write unit, and who has waited for minutes sees no difference.
+    #[must_use]
+    pub fn writing_at_least_every(self, longest_period: Duration) -> Self {
+        Self { longest_period: longest_period.max(COUNTER_PERIOD), ..self }
     }
 
     /// Takes a report. A first one that names no stage begins one called `Running`.
@@ -91,7 +96,9 @@ impl Tracker {
     /// What to write now. The caller writes all of it, or says with [`Tracker::not_written`] what it
     /// could not.
     pub fn due(&mut self, now: At) -> Vec<Stage> {
-        let due = self.stages.iter_mut().filter(|tracked| tracked.due_at().is_some_and(|at| at <= now));
+        let longest = self.longest_period;
+        let due =
+            self.stages.iter_mut().filter(|tracked| tracked.due_at(longest).is_some_and(|at| at <= now));
         due.map(|tracked| {
             (tracked.dirty, tracked.urgent, tracked.written_at) = (false, false, Some(now));
             tracked.stage.clone()
@@ -109,7 +116,7 @@ impl Tracker {
 
     /// When something is to be written, if anything is.
     pub fn next_due(&self) -> Option<At> {
-        self.stages.iter().filter_map(Tracked::due_at).min()
+        self.stages.iter().filter_map(|tracked| tracked.due_at(self.longest_period)).min()
     }
 
     fn current(&self) -> Option<&Stage> {
@@ -155,19 +162,19 @@ impl Tracker {
 }
 
 impl Tracked {
-    fn due_at(&self) -> Option<At> {
+    fn due_at(&self, longest_period: Duration) -> Option<At> {
         match self.written_at {
             _ if !self.dirty => None,
             _ if self.urgent => Some(At::from_millis(i64::MIN)),
             None => Some(At::from_millis(i64::MIN)),
-            Some(at) => Some(at.plus(self.period(at))),
+            Some(at) => Some(at.plus(self.period(at, longest_period))),
         }
     }
 
     /// How long what was written at `at` stands: half as long as the stage had run by then.
-    fn period(&self, at: At) -> Duration {
+    fn period(&self, at: At, longest: Duration) -> Duration {
         let run = self.stage.started_at.map_or(Duration::ZERO, |started| at.since(started));
-        (run / 2).clamp(COUNTER_PERIOD, LONGEST_COUNTER_PERIOD)
+        (run / 2).clamp(COUNTER_PERIOD, longest)
     }
 
     fn sample(&mut self, done: u64, now: At) {
@@ -216,7 +223,7 @@ mod tests {
     }
 
     fn tracker() -> Tracker {
-        Tracker::new("t".parse().unwrap(), Attempt(1), None)
+        Tracker::new("t".parse().unwrap(), Attempt(1), None).writing_at_least_every(Duration::from_secs(10))
     }
 
     #[test]

@@ -18,8 +18,9 @@ use super::ScaleInProtection;
 /// For a request and all of its answer: the agent asks ECS itself, for which it takes four seconds at most.
 const LIMIT: Duration = Duration::from_secs(5);
 const LONGEST_BODY_BYTES: usize = 4 * 1024;
-/// How long a protection lasts that nobody renews: so long a worker that hangs is not scaled in.
-pub(super) const LASTS: Duration = Duration::from_secs(60 * 60);
+/// How long a protection lasts that nobody renews: the longest there is. ECS refuses to renew one while more tasks are
+/// protected than the service wants, which is just when all that still run are busy and the queue is empty.
+pub(super) const LASTS: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// Why the agent did not do it.
 #[derive(Debug, thiserror::Error)]

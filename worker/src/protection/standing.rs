@@ -91,12 +91,8 @@ mod tests {
         assert_eq!(standing.next(Some(begin), REST, begin), Step::Wait(None), "an idle worker asks nobody");
         assert_eq!(standing.next(None, REST, begin), Step::Ask(true));
         assert!(!standing.went(true, true, begin));
-        assert_eq!(standing.next(None, REST, after(1)), Step::Wait(Some(after(1_800))));
-        assert_eq!(
-            standing.next(None, REST, after(1_800)),
-            Step::Ask(true),
-            "renewed long before it is over"
-        );
+        assert_eq!(standing.next(None, REST, after(1)), Step::Wait(Some(begin + LASTS / 2)));
+        assert_eq!(standing.next(None, REST, begin + LASTS / 2), Step::Ask(true), "long before it is over");
         assert_eq!(standing.next(Some(after(10)), REST, after(39)), Step::Wait(Some(after(40))));
         assert_eq!(standing.next(Some(after(10)), REST, after(40)), Step::Ask(false));
         standing.went(false, true, after(40));

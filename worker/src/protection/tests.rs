@@ -54,7 +54,7 @@ fn begin(running: &Running) {
 }
 
 const ON: &str =
-    r#"put /api/1/task-protection/v1/state http/1.1 {"ExpiresInMinutes":60,"ProtectionEnabled":true}"#;
+    r#"put /api/1/task-protection/v1/state http/1.1 {"ExpiresInMinutes":2880,"ProtectionEnabled":true}"#;
 const OFF: &str = r#"put /api/1/task-protection/v1/state http/1.1 {"ProtectionEnabled":false}"#;
 
 #[tokio::test]

@@ -11,6 +11,8 @@ pub(in crate::aws) struct Statement {
     pub text: String,
     /// The values.
     pub parameters: Vec<AttributeValue>,
+    /// Attributes that have to be there for it, and not for the update.
+    pub wanted: Vec<String>,
 }
 
 impl Update {
@@ -21,15 +23,15 @@ impl Update {
         if !self.adds.is_empty() || !self.deletes.is_empty() || table.contains('"') {
             return None;
         }
-        let mut made = Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new() };
-        let mut wanted = Vec::new();
+        let mut made =
+            Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new(), wanted: Vec::new() };
         for (attribute, assigned) in &self.sets {
             match assigned {
                 Assigned::To(value) => {
                     made.say(&[" SET \"", attribute, "\"=?"]);
                     made.parameters.push(value.clone());
                 }
-                Assigned::IfAbsent(_) => wanted.push(attribute),
+                Assigned::IfAbsent(_) => made.wanted.push(attribute.clone()),
                 Assigned::Appended(list) => {
                     // In a function's argument a quoted name would be a string.
                     made.say(&[" SET \"", attribute, "\"=list_append(", attribute, ",?)"]);
@@ -42,8 +44,8 @@ impl Update {
         }
         made.say(&[" WHERE \"", key, "\"=?"]);
         made.parameters.push(AttributeValue::S(id.to_owned()));
-        for attribute in wanted {
-            made.say(&[" AND \"", attribute, "\" IS NOT MISSING"]);
+        for attribute in made.wanted.clone() {
+            made.say(&[" AND \"", &attribute, "\" IS NOT MISSING"]);
         }
         // A statement never makes an item, so its key is there.
         let its_key = Condition::Present(key.to_owned());

@@ -1,8 +1,6 @@
 //! What a worker writes about a task that it takes or holds.
 
-use aws_sdk_dynamodb::types::ReturnValue;
-
-use super::{Answer, Claimed, TasksTable, Write};
+use super::{Answer, Claimed, Show, TasksTable, Write};
 use crate::At;
 use crate::aws::AwsError;
 use crate::aws::expressions::{self, Leavings};
@@ -25,12 +23,14 @@ impl TasksTable {
     ) -> Result<Claimed, AwsError> {
         const CALL: &str = "UpdateItem tasks (claim)";
         let update = expressions::claim(attempt, worker, now);
-        Ok(match self.update(CALL, id.as_str(), update, ReturnValue::AllNew).await? {
+        Ok(match self.update(CALL, id.as_str(), update, Show::New).await? {
             Answer::Applied(item) => match Task::from_item(item) {
                 Ok(task) => Claimed::Won(Box::new(task)),
                 Err(rejection) => Claimed::WonUnreadable(rejection),
             },
             Answer::Refused(None) => Claimed::Refused(Current::Missing),
+            // Only of an update that may leave it at that.
+            Answer::Unseen => Claimed::Refused(Current::Unreadable),
             Answer::Refused(Some(item)) => match Task::from_item(item) {
                 Ok(task)
                     if task.status == Status::Running

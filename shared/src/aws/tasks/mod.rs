@@ -60,7 +60,21 @@ pub struct TasksTable {
 
 enum Answer {
     Applied(Item),
+    /// The item is as it was; it is here if it is there.
     Refused(Option<Item>),
+    /// Refused, and the item was not shown.
+    Unseen,
+}
+
+/// What an update is to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    /// The new item; the old one when it is refused.
+    New,
+    /// The old item when it is refused.
+    Old,
+    /// The old one when it is refused, where that costs no further request.
+    Least,
 }
 
 impl TasksTable {
@@ -85,14 +99,17 @@ impl TasksTable {
         call: &'static str,
         id: &str,
         update: Update,
-        returned: ReturnValue,
+        show: Show,
     ) -> Result<Answer, AwsError> {
+        let returned = if show == Show::New { ReturnValue::AllNew } else { ReturnValue::None };
         let Some(together) = &self.together else {
             return self.update_alone(call, id, update, returned).await;
         };
-        let wanted = returned != ReturnValue::None;
-        match together.apply(&self.client, &self.table, id, &update, wanted).await {
+        match together.apply(&self.client, &self.table, id, &update, show == Show::New).await {
             Sent::Applied(item) => Ok(Answer::Applied(item)),
+            Sent::Refused(Some(item)) => Ok(Answer::Refused(Some(item))),
+            Sent::Refused(None) if show == Show::Least => Ok(Answer::Unseen),
+            Sent::Refused(None) => self.update_alone(call, id, update, returned).await,
             Sent::ByItself(_turn) => self.update_alone(call, id, update, returned).await,
             Sent::Unanswered(why) => {
                 let answer = self.update_alone(call, id, update, returned).await;
@@ -158,13 +175,14 @@ impl TasksTable {
         call: &'static str,
         id: &str,
         update: Update,
+        show: Show,
         ours: impl Fn(&Item) -> bool,
     ) -> Result<Write, AwsError> {
-        Ok(match self.update(call, id, update, ReturnValue::None).await? {
+        Ok(match self.update(call, id, update, show).await? {
             Answer::Applied(_) => Write::Applied,
             Answer::Refused(None) => Write::NotFound,
             Answer::Refused(Some(item)) if ours(&item) => Write::AlreadyApplied,
-            Answer::Refused(Some(_)) => Write::Fenced,
+            Answer::Refused(Some(_)) | Answer::Unseen => Write::Fenced,
         })
     }
 
@@ -175,8 +193,19 @@ impl TasksTable {
         update: Update,
         to: Status,
     ) -> Result<Write, AwsError> {
+        self.moved_showing(Show::Old, call, task, update, to).await
+    }
+
+    async fn moved_showing(
+        &self,
+        show: Show,
+        call: &'static str,
+        task: &Task,
+        update: Update,
+        to: Status,
+    ) -> Result<Write, AwsError> {
         let attempt = task.attempt;
-        self.write(call, task.id.as_str(), update, move |item| {
+        self.write(call, task.id.as_str(), update, show, move |item| {
             has_status(item, to) && attempt_of(item) == attempt
         })
         .await

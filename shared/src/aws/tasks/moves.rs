@@ -2,20 +2,21 @@
 
 use serde_json::Value;
 
-use super::{TasksTable, Write, has_status};
+use super::{Show, TasksTable, Write, has_status};
 use crate::aws::AwsError;
 use crate::aws::expressions::{self, Request};
 use crate::task::{Attempt, Status, Task, TaskId};
 use crate::{At, Rejection};
 
 impl TasksTable {
-    /// The command of the task's current attempt is on a queue. `by` is who says so, in the history.
+    /// The command of the task's current attempt is on a queue. `by` is who says so, in the history. A record that
+    /// was deleted meanwhile may count as one that has moved on.
     ///
     /// # Errors
     /// When the call fails.
     pub async fn mark_queued(&self, task: &Task, by: &str, now: At) -> Result<Write, AwsError> {
         let update = expressions::mark_queued(task, by, now);
-        self.moved("UpdateItem tasks (queued)", task, update, Status::Queued).await
+        self.moved_showing(Show::Least, "UpdateItem tasks (queued)", task, update, Status::Queued).await
     }
 
     /// The task waits in the table until it is due.
@@ -83,7 +84,10 @@ impl TasksTable {
         now: At,
     ) -> Result<Write, AwsError> {
         let update = expressions::reject(rejection, seen, by, now);
-        self.write("UpdateItem tasks (rejected)", id, update, |item| has_status(item, Status::Failed)).await
+        self.write("UpdateItem tasks (rejected)", id, update, Show::Old, |item| {
+            has_status(item, Status::Failed)
+        })
+        .await
     }
 
     /// An ended task is to run again; with `asked`, only while its `dispatchStatus` is PENDING.
@@ -99,7 +103,7 @@ impl TasksTable {
         now: At,
     ) -> Result<Write, AwsError> {
         let update = expressions::run_again(attempt, asked, by, now);
-        self.write("UpdateItem tasks (run again)", id.as_str(), update, |item| {
+        self.write("UpdateItem tasks (run again)", id.as_str(), update, Show::Old, |item| {
             has_status(item, Status::Pending)
         })
         .await
@@ -110,6 +114,13 @@ impl TasksTable {
     /// # Errors
     /// When the call fails.
     pub async fn ask(&self, id: &TaskId, request: Request, now: At) -> Result<Write, AwsError> {
-        self.write("UpdateItem tasks (request)", id.as_str(), expressions::ask(request, now), |_| false).await
+        self.write(
+            "UpdateItem tasks (request)",
+            id.as_str(),
+            expressions::ask(request, now),
+            Show::Old,
+            |_| false,
+        )
+        .await
     }
 }

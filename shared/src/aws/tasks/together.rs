@@ -1,8 +1,9 @@
 //! Updates that go together: whoever comes while a request is on its way waits for its end, and all who have
 //! waited share the next one. Each is a statement with its own condition, so none depends on another.
 //!
-//! A statement only ever does what the update itself would. Whatever else comes of it (refused, throttled,
-//! not known to an emulator, its answer lost) is no answer: the caller then sends the update by itself, as if
+//! A statement only ever does what the update itself would, and that its own condition refused it is an answer
+//! where the update's would have as well. Whatever else comes of it (refused for more than the update asks,
+//! throttled, not known to an emulator, its answer lost) is none: the caller then sends the update by itself, as if
 //! there had been no statement, and what that says counts.
 
 use std::collections::HashSet;
@@ -11,7 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest,
+    ReturnValuesOnConditionCheckFailure,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, warn};
 
@@ -36,6 +40,8 @@ const MOST_IN_VAIN: u32 = 20;
 pub(super) enum Sent {
     /// It was applied; the new item, empty if it was not wanted.
     Applied(Item),
+    /// Its condition does not hold; of this item, where it is shown.
+    Refused(Option<Item>),
     /// It has not been sent, and goes by itself. Whoever sends it keeps this meanwhile, so that others gather.
     ByItself(Option<OwnedSemaphorePermit>),
     /// Nothing is known of it.
@@ -56,7 +62,16 @@ struct Waiting {
     number: u64,
     id: String,
     statement: Statement,
-    answer: oneshot::Sender<Result<Item, Why>>,
+    /// Whether the new item is wanted.
+    returned: bool,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What came of a statement.
+enum Answer {
+    Applied(Item),
+    Refused(Option<Item>),
+    Unanswered(Why),
 }
 
 #[derive(Default)]
@@ -109,7 +124,7 @@ impl Together {
             return Sent::ByItself(None);
         }
         let (answer, mut answered) = oneshot::channel();
-        let number = self.stand_in_line(id, statement, answer);
+        let number = self.stand_in_line(id, statement, returned, answer);
         loop {
             let turn = tokio::select! {
                 biased;
@@ -120,6 +135,11 @@ impl Together {
                 // Unless it has just been taken along.
                 return if self.withdraw(number) { Sent::ByItself(None) } else { sent(answered.await) };
             };
+            if !self.waits(number) {
+                // Sent by somebody who has gone since.
+                drop(turn);
+                return sent(answered.await);
+            }
             if self.line().last > 1 {
                 tokio::time::sleep(GATHERING).await;
             }
@@ -130,11 +150,13 @@ impl Together {
                 _ => {
                     // By a task of its own: others wait for it, whatever becomes of this caller.
                     let (client, this) = (client.clone(), Arc::clone(self));
-                    let sending = tokio::spawn(async move { this.send(&client, batch).await });
+                    let sending = tokio::spawn(async move {
+                        this.send(&client, batch).await;
+                        drop(turn);
+                    });
                     let _panicked = sending.await;
                 }
             }
-            drop(turn);
         }
     }
 
@@ -155,13 +177,18 @@ impl Together {
         &self,
         id: &str,
         statement: Statement,
-        answer: oneshot::Sender<Result<Item, Why>>,
+        returned: bool,
+        answer: oneshot::Sender<Answer>,
     ) -> u64 {
         let mut line = self.line();
         let number = line.next_number;
         line.next_number += 1;
-        line.waiting.push(Waiting { number, id: id.to_owned(), statement, answer });
+        line.waiting.push(Waiting { number, id: id.to_owned(), statement, returned, answer });
         number
+    }
+
+    fn waits(&self, number: u64) -> bool {
+        self.line().waiting.iter().any(|one| one.number == number)
     }
 
     fn withdraw(&self, number: u64) -> bool {
@@ -184,12 +211,15 @@ impl Together {
 
     async fn send(&self, client: &Client, batch: Vec<Waiting>) {
         let (mut statements, mut answers) = (Vec::new(), Vec::new());
-        for Waiting { statement: Statement { text, parameters }, answer, .. } in batch {
-            let built = BatchStatementRequest::builder().statement(text).set_parameters(Some(parameters));
+        for Waiting { statement: Statement { text, parameters, wanted }, returned, answer, .. } in batch {
+            let built = BatchStatementRequest::builder()
+                .statement(text)
+                .set_parameters(Some(parameters))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
             // It fails without a text only.
             if let Ok(built) = built.build() {
                 statements.push(built);
-                answers.push(answer);
+                answers.push((answer, wanted, returned));
             }
         }
         let sent = client.batch_execute_statement().set_statements(Some(statements)).send().await;
@@ -198,32 +228,47 @@ impl Together {
             Err(error) => {
                 debug!(%error, "updates not sent together");
                 let why = if error.retry() == Retry::Never { Why::Refused } else { Why::Trouble };
-                answers.into_iter().for_each(|answer| drop(answer.send(Err(why))));
+                answers.into_iter().for_each(|(answer, ..)| drop(answer.send(Answer::Unanswered(why))));
                 return;
             }
         };
-        for (response, answer) in responses.into_iter().zip(answers) {
-            let applied = match response.error {
+        for (response, (answer, wanted, returned)) in responses.into_iter().zip(answers) {
+            let said = match response.error {
+                // Applied, and the item was not shown: the update itself tells of it.
+                None if returned && response.item.is_none() => Answer::Unanswered(Why::Trouble),
                 None => {
                     self.in_vain.store(0, Ordering::Relaxed);
-                    Ok(response.item.unwrap_or_default())
+                    Answer::Applied(response.item.unwrap_or_default())
                 }
                 Some(error) => {
                     debug!(code = ?error.code, message = error.message, "statement refused");
-                    Err(why(error.code.as_ref()))
+                    refused(error, &wanted)
                 }
             };
-            let _caller_is_gone = answer.send(applied);
+            let _caller_is_gone = answer.send(said);
         }
     }
 }
 
 /// What an answer says; none at all is one of those that nobody gave.
-fn sent(answer: Result<Result<Item, Why>, oneshot::error::RecvError>) -> Sent {
+fn sent(answer: Result<Answer, oneshot::error::RecvError>) -> Sent {
     match answer {
-        Ok(Ok(item)) => Sent::Applied(item),
-        Ok(Err(why)) => Sent::Unanswered(why),
+        Ok(Answer::Applied(item)) => Sent::Applied(item),
+        Ok(Answer::Refused(item)) => Sent::Refused(item),
+        Ok(Answer::Unanswered(why)) => Sent::Unanswered(why),
         Err(_nobody) => Sent::Unanswered(Why::Trouble),
+    }
+}
+
+/// What an error says of the update whose statement also wants these attributes.
+fn refused(error: BatchStatementError, wanted: &[String]) -> Answer {
+    let by_condition = error.code == Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed);
+    match error.item {
+        Some(item) if by_condition && wanted.iter().all(|name| item.contains_key(name)) => {
+            Answer::Refused(Some(item))
+        }
+        None if by_condition && wanted.is_empty() => Answer::Refused(None),
+        _ => Answer::Unanswered(why(error.code.as_ref())),
     }
 }
 
@@ -249,5 +294,40 @@ fn text_bytes(value: &AttributeValue) -> usize {
         AttributeValue::L(list) => list.iter().map(text_bytes).sum(),
         AttributeValue::M(map) => map.iter().map(|(name, value)| name.len() + text_bytes(value)).sum(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an error of this code, which shows these attributes if any, says where these are wanted.
+    fn said(code: BatchStatementErrorCodeEnum, shown: Option<&[&str]>, wanted: &[&str]) -> String {
+        let item = shown.map(|names| {
+            names.iter().map(|name| ((*name).to_owned(), AttributeValue::Null(true))).collect::<Item>()
+        });
+        let error = BatchStatementError::builder().code(code).set_item(item).build();
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        match refused(error, &wanted) {
+            Answer::Applied(_) => "applied".to_owned(),
+            Answer::Refused(item) => format!("refused, {} shown", item.map_or(0, |item| item.len())),
+            Answer::Unanswered(why) => format!("{why:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_counts_where_the_update_itself_would_be_refused() {
+        use BatchStatementErrorCodeEnum::{ConditionalCheckFailed, ThrottlingError, ValidationError};
+        for (code, shown, wanted, expected) in [
+            (ConditionalCheckFailed, Some(&["id", "a"][..]), &["a"][..], "refused, 2 shown"),
+            // It may be what the statement alone wants that is missing.
+            (ConditionalCheckFailed, Some(&["id"]), &["a"], "Refused"),
+            (ConditionalCheckFailed, None, &["a"], "Refused"),
+            (ConditionalCheckFailed, None, &[], "refused, 0 shown"),
+            (ValidationError, Some(&["id"]), &[], "Refused"),
+            (ThrottlingError, None, &[], "Trouble"),
+        ] {
+            assert_eq!(said(code.clone(), shown, wanted), expected, "{code:?} {shown:?} {wanted:?}");
+        }
     }
 }

@@ -74,7 +74,10 @@ impl Segmented {
     }
 
     /// What follows a process that ended like this.
-    fn next(&mut self, end: End, reader: &dyn Reader) -> Next {
+    fn next(&mut self, end: End, reader: &mut dyn Reader) -> Next {
+        if let End::Asked(_) = end {
+            reader.asked_to_stop();
+        }
         let exit = |status: ExitStatus| Exit::from(status);
         self.is_clean = match &end {
             End::Asked(status) => reader.stopped_as_asked(exit(*status)),
@@ -84,6 +87,11 @@ impl Segmented {
             _ => false,
         };
         match end {
+            // Nobody goes on from what has used up its bounds.
+            End::Asked(status) if self.is_clean && reader.has_used_up() => {
+                self.is_clean = false;
+                Next::End(End::Exited(status))
+            }
             End::Asked(_) if self.is_clean => Next::GoOn,
             End::Exited(status) | End::Asked(status)
                 if self.goes_on && !self.started_over && reader.cannot_go_on(exit(status)) =>
@@ -122,15 +130,23 @@ impl Steps<'_> {
     ) -> io::Result<End> {
         let mut first = Some(index);
         loop {
-            segmented.is_clean = false;
             let mut turn = Turn::new(self.at_work(), segmented.rhythm.works());
             let asks = segmented.stops_for_it().then_some(&mut turn);
-            let end = self.run(first.take(), step, asks, orders).await?;
-            if let Some(((asked, stored), since)) = segmented.before.take().zip(turn.since()) {
-                segmented.rhythm.took(since.saturating_duration_since(asked), stored);
+            let is_first = first.is_some();
+            let end = match self.run(first.take(), step, asks, orders).await {
+                Ok(end) => end,
+                // What the one before has left is as good as it was.
+                Err(error) if !is_first => return Ok(End::NotContinued(error)),
+                Err(error) => return Err(error),
+            };
+            segmented.is_clean = false;
+            if let Some((asked, stored)) = segmented.before.take()
+                && let Some(cost) = turn.cost_since(asked)
+            {
+                segmented.rhythm.took(cost, stored);
             }
-            let next = match &self.locked().reader {
-                Some(reader) => segmented.next(end, reader.as_ref()),
+            let next = match &mut self.locked().reader {
+                Some(reader) => segmented.next(end, reader.as_mut()),
                 None => return Ok(end),
             };
             let again = match next {
@@ -145,7 +161,7 @@ impl Steps<'_> {
                         Ok(stored) => stored,
                         Err(end) => return Ok(end),
                     };
-                    segmented.before = turn.asked.map(|asked| (asked, stored));
+                    segmented.before = turn.asked().map(|asked| (asked, stored));
                     Again::GoingOn
                 }
                 Next::StartOver => {
@@ -155,7 +171,9 @@ impl Steps<'_> {
                 }
             };
             segmented.goes_on = again == Again::GoingOn;
-            self.prepare(&segmented.segments, again)?;
+            if let Err(error) = self.prepare(&segmented.segments, again) {
+                return Ok(End::NotContinued(error));
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use stageline::{Code, Rejection};
 
 use self::output::Output;
 use self::progress::{Progress, Verdict};
-use super::{ChildPlan, Engine, Execution, Exit, Placed, Reader, Site, Step, Stream, programs};
+use super::{ChildPlan, Engine, Execution, Exit, Placed, Reader, Site, Stream, mpi, programs};
 use crate::progress::Report;
 
 /// The override of the planned steps among the parameters.
@@ -74,11 +74,15 @@ impl Engine for Lammps {
             }
             None => (program, args),
         };
-        let threads = task.resources.as_ref().and_then(|r| r.cpus).unwrap_or(1);
-        let reader = Box::new(Log { output: Output::new(), progress, running: false });
-        let plan = ChildPlan::of(Step { program, args }, files, reader);
-        let env = vec![("OMP_NUM_THREADS".to_owned(), threads.to_string())];
-        Ok(Execution::Child(ChildPlan { env, checkpoint, ..plan }))
+        let cpus = task.resources.as_ref().and_then(|r| r.cpus).unwrap_or(1);
+        let (processes, env) = if site.config.lammps_mpi {
+            (cpus, mpi::environment())
+        } else {
+            (1, vec![("OMP_NUM_THREADS".to_owned(), cpus.to_string())])
+        };
+        let step = mpi::step(program, args, processes, site)?;
+        let reader = Box::new(Log { output: Output::new(), progress, running: false, processes });
+        Ok(Execution::Child(ChildPlan { env, checkpoint, ..ChildPlan::of(step, files, reader) }))
     }
 }
 
@@ -137,6 +141,8 @@ struct Log {
     output: Output,
     progress: Progress,
     running: bool,
+    /// That it was started as.
+    processes: u32,
 }
 
 impl Reader for Log {
@@ -171,15 +177,24 @@ impl Reader for Log {
     }
 
     fn verdict(self: Box<Self>, exit: Exit, stderr: &str) -> Outcome {
+        if self.processes > 1 && self.progress.procs() == Some(1) {
+            let message = format!(
+                "LAMMPS was started as {} processes, and each ran the whole by itself: this worker's LAMMPS is not built \
+                 for its `mpirun` (Open MPI); set `lammps_mpi = false`, or install one that is (Debian: apt-get \
+                 install lammps openmpi-bin)",
+                self.processes
+            );
+            return Outcome::Failed(Failure::fatal(Code::EngineMissing, message));
+        }
         let (code, message) = match self.progress.verdict(exit) {
             Verdict::Completed { result } => return Outcome::Succeeded { result },
             Verdict::Failed { code, message } => (code, message),
         };
         // Its own words are a fault of the input; an end without words may be the machine's.
         let by_exit = matches!(code, Code::ExitNonZero | Code::ExitSignal);
-        let (kind, said) = match stderr.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) if by_exit => (exit.kind(), format!("{message}: {line}")),
-            _ if by_exit => (exit.kind(), message),
+        let (kind, said) = match mpi::own_words(stderr) {
+            "" if by_exit => (exit.kind(), message),
+            words if by_exit => (exit.kind(), format!("{message}: {words}")),
             _ => (ErrorKind::Fatal, message),
         };
         let message = Rejection::new(code, said).message;

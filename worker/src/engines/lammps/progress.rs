@@ -125,6 +125,12 @@ impl Progress {
         self.done
     }
 
+    /// The processes of the last run that ended, as LAMMPS counts them.
+    #[must_use]
+    pub fn procs(&self) -> Option<u64> {
+        self.finished.procs
+    }
+
     /// Timesteps in all, when the user, the script or the restart's first row tells.
     #[must_use]
     pub fn total(&self) -> Option<u64> {

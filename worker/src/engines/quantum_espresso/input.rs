@@ -36,7 +36,7 @@ pub struct Input {
     pub conv_thr: Option<f64>,
     /// The most iterations of one cycle.
     pub electron_maxstep: Option<u64>,
-    /// The steps of a dynamics, or the most of an optimisation.
+    /// The steps of a dynamics, or the most cycles of an optimisation.
     pub nstep: Option<u64>,
     /// The file below the job folder that stops it, if it lies there.
     pub exit_file: Option<PathBuf>,
@@ -47,6 +47,7 @@ pub struct Input {
 /// The defaults of `pw.x`.
 const CONV_THR: f64 = 1e-6;
 const ELECTRON_MAXSTEP: u64 = 100;
+const NSTEP: u64 = 50;
 
 /// Reads an input file.
 pub fn read(text: &str) -> Input {
@@ -56,18 +57,20 @@ pub fn read(text: &str) -> Input {
     let calculation_name = control.value("calculation").unwrap_or("scf").trim().to_owned();
     let electrons = group("electrons");
     let electron = |name: &str| electrons.and_then(|group| group.value(name));
+    let calculation = match calculation_name.as_str() {
+        "scf" => Calculation::Scf,
+        "nscf" | "bands" => Calculation::Bands,
+        "relax" | "vc-relax" => Calculation::Relax,
+        "md" | "vc-md" => Calculation::Dynamics,
+        _ => Calculation::Unknown,
+    };
+    let nstep = (calculation == Calculation::Relax).then_some(NSTEP);
     Input {
-        calculation: match calculation_name.as_str() {
-            "scf" => Calculation::Scf,
-            "nscf" | "bands" => Calculation::Bands,
-            "relax" | "vc-relax" => Calculation::Relax,
-            "md" | "vc-md" => Calculation::Dynamics,
-            _ => Calculation::Unknown,
-        },
+        calculation,
         conv_thr: electron("conv_thr").map_or(Some(CONV_THR), real).filter(|thr| *thr > 0.0),
         electron_maxstep: electron("electron_maxstep")
             .map_or(Some(ELECTRON_MAXSTEP), |steps| steps.parse().ok()),
-        nstep: control.value("nstep").and_then(|steps| steps.parse().ok()),
+        nstep: control.value("nstep").map_or(nstep, |steps| steps.parse().ok()),
         exit_file: exit_file(control),
         restart: restart::of(&groups),
         calculation_name: Some(calculation_name),
@@ -106,6 +109,9 @@ mod tests {
         let input = read("&control\n/\n");
         assert_eq!((input.calculation, input.conv_thr), (Calculation::Scf, Some(1e-6)));
         assert_eq!(input.exit_file, Some("pwscf.EXIT".into()));
+        assert_eq!((input.electron_maxstep, input.nstep), (Some(100), None));
+        let nstep = |control: &str| read(&format!("&control {control} /")).nstep;
+        assert_eq!((nstep("calculation='vc-relax'"), nstep("calculation='relax', nstep=7")), (Some(50), Some(7)));
     }
 
     #[test]

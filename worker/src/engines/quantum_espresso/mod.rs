@@ -70,7 +70,7 @@ impl Engine for QuantumEspresso {
     }
 }
 
-/// What is saved when it was stopped, and how it goes on; nothing where that would not come to the same.
+/// What is saved when it was stopped, and how it goes on; nothing where it would go on from something else.
 fn segments(
     input: &Input,
     soft_stop: &SoftStop,
@@ -151,6 +151,14 @@ impl Reader for Log {
         self.progress.is_at_work()
     }
 
+    fn asked_to_stop(&mut self) {
+        self.progress.asked_to_stop();
+    }
+
+    fn has_used_up(&self) -> bool {
+        self.progress.has_used_up()
+    }
+
     fn stopped_as_asked(&self, exit: Exit) -> bool {
         self.progress.stopped_as_asked(exit)
     }
@@ -174,8 +182,8 @@ impl Reader for Log {
                 let message = Rejection::new(code, message).message;
                 Failure { code, message, kind: ErrorKind::Fatal, exit_code: exit.code, signal: exit.signal }
             }
-            Verdict::Died => {
-                let failure = exit.failure("pw.x", mpi::own_words(stderr));
+            Verdict::Died { said } => {
+                let failure = exit.failure("pw.x", said.as_deref().unwrap_or_else(|| mpi::own_words(stderr)));
                 failure.unwrap_or_else(|| Failure::of_the_worker("pw.x ended without a verdict"))
             }
         };

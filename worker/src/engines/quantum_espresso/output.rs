@@ -47,6 +47,8 @@ pub enum Event {
     FermiEnergy(f64),
     /// The highest occupied level, in eV.
     HighestOccupied(f64),
+    /// Cycles of the optimisation so far, of which each moves the nuclei once.
+    ScfCycles(u64),
     /// Steps of the optimisation so far.
     BfgsSteps(u64),
     /// One step of a dynamics has been taken.
@@ -217,6 +219,9 @@ fn nuclei(line: &str) -> Option<Event> {
     }
     if line.starts_with("total   stress") {
         return number(line.split_once("P=")?.1).map(Event::Pressure);
+    }
+    if line.starts_with("number of scf cycles") {
+        return whole(after_equals(line)?).map(Event::ScfCycles);
     }
     if line.starts_with("number of bfgs steps") {
         return whole(after_equals(line)?).map(Event::BfgsSteps);

@@ -44,6 +44,8 @@ struct Process {
     has_done: bool,
     /// The cycle that it will begin is one that a process before it has begun.
     continues: bool,
+    /// The worker has asked it to stop.
+    asked: bool,
 }
 
 /// The current self-consistent cycle.
@@ -52,6 +54,8 @@ struct Cycle {
     /// It has begun and not converged.
     open: bool,
     iteration: u64,
+    /// The iterations that have come to their end, in all processes.
+    finished: u64,
     threshold: Option<f64>,
     first: Option<f64>,
 }
@@ -61,6 +65,8 @@ struct Cycle {
 struct Sums {
     cycles: u64,
     iterations: u64,
+    /// Cycles after which the nuclei were moved, in all processes.
+    scf_cycles: u64,
     bfgs_steps: u64,
     dynamics_steps: u64,
     wall_seconds: f64,
@@ -133,6 +139,11 @@ impl Progress {
                 false
             }
             Event::Threshold(_) => false,
+            Event::ScfCycles(printed) => {
+                let sums = &mut self.sums;
+                sums.scf_cycles = sums.scf_cycles.saturating_add(1).max(*printed);
+                false
+            }
             Event::CycleBegins
             | Event::Iteration(_)
             | Event::Energy(_)
@@ -179,6 +190,8 @@ impl Progress {
             }
             Event::Iteration(number) => {
                 cycle.iteration = cycle.iteration.max(*number);
+                // What is printed goes on after a restart, in another attempt too.
+                cycle.finished = cycle.finished.max(number.saturating_sub(1));
                 self.process.at_work = true;
             }
             Event::Energy(energy) => {
@@ -188,11 +201,13 @@ impl Progress {
             Event::Accuracy(accuracy) => {
                 self.latest.accuracy = Some(*accuracy);
                 self.process.has_done = true;
+                cycle.finished = cycle.finished.saturating_add(1);
                 self.divergence.number(*accuracy);
                 cycle.first.get_or_insert(*accuracy);
             }
             Event::Converged(iterations) => {
-                cycle.open = false;
+                // If it is repeated, that begins anew.
+                (cycle.open, cycle.finished) = (false, 0);
                 self.divergence.converged();
                 self.sums.iterations = self.sums.iterations.saturating_add(*iterations);
             }

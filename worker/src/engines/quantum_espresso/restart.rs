@@ -1,20 +1,23 @@
 //! What `pw.x` saves in its `outdir` when its file `PREFIX.EXIT` stops it, and when and how it goes on from that.
 //! A TERM leaves nothing that it could go on from, and nothing is saved while it runs.
+//!
+//! A process that goes on counts anew what the input allows. [`super::progress`] counts iterations and steps over
+//! all of them; nobody does the seconds.
 
 use std::path::Path;
 
 use super::namelist::{self, Group};
 use crate::engines::{Checkpoint, Pick, Resume};
 
-/// Whether a calculation goes on from what it has saved with the result that it would have had.
+/// Whether a calculation goes on from what it has saved as if it had not been stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Restart {
     /// It does not, or nobody has tried.
     #[default]
     Never,
-    /// It does, but for a last part of it: it is not stopped without need.
+    /// It does, but for a last part of it or the time that it may take: it is not stopped without need.
     WhenStopped,
-    /// It does.
+    /// It does, as long as the worker counts its iterations and steps.
     Always,
 }
 
@@ -37,13 +40,16 @@ pub fn of(groups: &[Group]) -> Restart {
     {
         return Restart::Never;
     }
-    match value("control", "calculation").as_deref().unwrap_or("scf") {
+    let restart = match value("control", "calculation").as_deref().unwrap_or("scf") {
         "scf" | "nscf" | "bands" => Restart::Always,
         "relax" if bfgs("ions", "ion_dynamics") => Restart::Always,
         // Its last cycle is in a new basis, which what it saves then does not fit.
         "vc-relax" if bfgs("ions", "ion_dynamics") && bfgs("cell", "cell_dynamics") => Restart::WhenStopped,
         _ => Restart::Never,
-    }
+    };
+    // The next process would have all of its time again.
+    let has_its_time = value("control", "max_seconds").is_some();
+    if restart == Restart::Always && has_its_time { Restart::WhenStopped } else { restart }
 }
 
 /// The files to go on from; `exit_file` is the one that stops it. Beside them a folder `PREFIX.save` may hold
@@ -112,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_calculations_that_come_to_the_same_result_go_on() {
+    fn only_calculations_that_go_on_as_if_they_had_not_been_stopped_are_stopped_for_a_checkpoint() {
         let restart =
             |control: &str, more: &str| of(&namelist::groups(&format!("&control {control} /\n{more}\n")));
         for (control, more) in [
@@ -125,9 +131,12 @@ mod tests {
         ] {
             assert_eq!(restart(control, more), Restart::Always, "{control} {more}");
         }
-        assert_eq!(restart("calculation='vc-relax'", ""), Restart::WhenStopped);
+        for control in ["calculation='vc-relax'", "max_seconds=3600", "calculation='relax', max_seconds=1.D4"] {
+            assert_eq!(restart(control, ""), Restart::WhenStopped, "{control}");
+        }
         for (control, more) in [
             ("calculation='md'", ""),
+            ("calculation='md', max_seconds=60", ""),
             ("calculation='vc-md'", ""),
             ("calculation='relax'", "&ions ion_dynamics='damp' /"),
             ("calculation='vc-relax'", "&cell cell_dynamics='sd' /"),

@@ -174,6 +174,33 @@ fn mpis_words_do_not_hide_the_engines() {
 }
 
 #[test]
+fn a_death_over_what_the_worker_has_asked_is_tried_again() {
+    let out = include_str!("../../../tests/recordings/quantum-espresso/exit-file.out");
+    let asked = |by_the_worker: bool, exit: Exit| {
+        let mut reader = Box::new(Log { output: Output::new(), progress: Progress::new(input::read(INPUT)) });
+        out.lines().for_each(|line| drop(reader.line(Stream::Stdout, line)));
+        if by_the_worker {
+            reader.asked_to_stop();
+        }
+        match reader.verdict(exit, "STOP 2\nNo space left on device\n") {
+            Outcome::Failed(failure) => (failure.code, failure.kind, failure.message),
+            other => panic!("{other:?}"),
+        }
+    };
+    let killed = Exit { code: None, signal: Some(9) };
+    let (code, kind, message) = asked(true, killed);
+    assert_eq!((code, kind), (Code::ExitSignal, ErrorKind::Retryable));
+    assert_eq!(message, "pw.x was ended by signal 9: No space left on device");
+    assert_eq!(asked(false, killed).1, ErrorKind::Fatal);
+}
+
+#[test]
+fn an_input_with_a_time_of_its_own_is_not_stopped_for_checkpoints() {
+    let plan = Place::with("&control max_seconds=3600 /\n").plan(&record()).unwrap();
+    assert!(!plan.segments.unwrap().while_it_runs && !plan.checkpoint.files.is_empty());
+}
+
+#[test]
 fn a_lost_energy_stops_a_task_that_wants_it() {
     let mut reader = Log { output: Output::new(), progress: Progress::new(input::read(INPUT)) };
     assert_eq!(reader.diverged(), None);

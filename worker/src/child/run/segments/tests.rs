@@ -9,7 +9,11 @@ use crate::engines::Stream;
 use crate::progress::Report;
 
 /// Understands what its exit code says.
-struct Codes;
+#[derive(Default)]
+struct Codes {
+    asked: bool,
+    used_up: bool,
+}
 
 const DONE: i32 = 0;
 const STOPPED: i32 = 2;
@@ -18,6 +22,14 @@ const REFUSED: i32 = 3;
 impl Reader for Codes {
     fn line(&mut self, _stream: Stream, _line: &str) -> Vec<Report> {
         Vec::new()
+    }
+
+    fn asked_to_stop(&mut self) {
+        self.asked = true;
+    }
+
+    fn has_used_up(&self) -> bool {
+        self.used_up
     }
 
     fn stopped_as_asked(&self, exit: Exit) -> bool {
@@ -57,8 +69,12 @@ fn segmented(goes_on: bool) -> Segmented {
 
 /// What follows, and whether what is left may be stored.
 fn after(end: End, goes_on: bool) -> (&'static str, bool) {
+    read_by(&mut Codes::default(), end, goes_on)
+}
+
+fn read_by(reader: &mut Codes, end: End, goes_on: bool) -> (&'static str, bool) {
     let mut segmented = segmented(goes_on);
-    let next = match segmented.next(end, &Codes) {
+    let next = match segmented.next(end, reader) {
         Next::GoOn => "goes on",
         Next::StartOver => "starts over",
         Next::End(End::Exited(_)) => "the verdict",
@@ -103,6 +119,28 @@ fn what_cannot_be_gone_on_from_is_started_over_once() {
     assert_eq!(after(End::Exited(status(REFUSED)), false), ("the verdict", false), "it began from nothing");
     let mut again = segmented(true);
     again.started_over = true;
-    assert!(matches!(again.next(End::Exited(status(REFUSED)), &Codes), Next::End(End::Exited(_))));
+    assert!(matches!(again.next(End::Exited(status(REFUSED)), &mut Codes::default()), Next::End(End::Exited(_))));
     assert!(!again.stops_for_it(), "then it is left alone");
+}
+
+#[test]
+fn what_has_used_up_its_bounds_over_several_processes_is_judged_and_not_gone_on_from() {
+    let used_up = |end| read_by(&mut Codes { used_up: true, ..Codes::default() }, end, true);
+    assert_eq!(used_up(End::Asked(status(STOPPED))), ("the verdict", false));
+    // The next attempt comes to it.
+    assert_eq!(used_up(End::Interrupted { last: Some(status(STOPPED)) }), ("that end", true));
+}
+
+#[test]
+fn the_reader_knows_that_it_was_the_worker_who_asked() {
+    for (end, asked) in [
+        (End::Asked(ExitStatus::from_raw(9)), true),
+        (End::Asked(status(STOPPED)), true),
+        (End::Exited(status(STOPPED)), false),
+        (End::Cancelled, false),
+    ] {
+        let mut reader = Codes::default();
+        read_by(&mut reader, end, true);
+        assert_eq!(reader.asked, asked);
+    }
 }

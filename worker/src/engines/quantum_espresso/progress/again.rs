@@ -1,8 +1,18 @@
-//! One calculation in several processes, of which each goes on from what the one before has saved.
+//! One calculation in several processes, of which each goes on from what the one before has saved. `pw.x` counts
+//! what an input allows anew in each of them, so here it is counted over all.
 
 use super::super::output::ASKED;
 use super::{Again, Calculation, Ending, Process, Progress};
 use crate::engines::Exit;
+
+/// What an input bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// The iterations of one cycle: `electron_maxstep`.
+    Iterations,
+    /// The cycles of an optimisation: `nstep`.
+    Steps,
+}
 
 impl Progress {
     /// Whether the process has begun what takes its time.
@@ -24,6 +34,31 @@ impl Progress {
             && ending.error.is_none()
             && ending.not_converged.is_none()
             && !lost
+    }
+
+    /// The worker has asked the process to stop.
+    pub fn asked_to_stop(&mut self) {
+        self.process.asked = true;
+    }
+
+    /// Whether it has stopped because the worker, and nobody else, has asked it to.
+    pub(super) fn obeyed(&self) -> bool {
+        self.process.asked && self.ending.stopped == Some(ASKED)
+    }
+
+    /// What all processes together have used up. One alone would have ended there.
+    pub(super) fn used_up(&self) -> Option<Bound> {
+        let reached = |most: Option<u64>, count: u64| most.is_some_and(|most| count >= most);
+        if self.cycle.open && reached(self.input.electron_maxstep, self.cycle.finished) {
+            return Some(Bound::Iterations);
+        }
+        let moves = self.input.calculation == Calculation::Relax;
+        (moves && reached(self.most_steps(), self.sums.scf_cycles)).then_some(Bound::Steps)
+    }
+
+    /// Whether another process would go beyond what the input allows.
+    pub fn has_used_up(&self) -> bool {
+        self.used_up().is_some()
     }
 
     /// Whether it failed before it had done anything.

@@ -176,8 +176,8 @@ fn errors_are_told_with_routine_and_text() {
 #[test]
 fn an_end_without_a_word_is_told_by_how_it_ended() {
     let killed = run(recording!("si.long.in"), recording!("sigterm.out"));
-    assert_eq!(killed.verdict(Exit { code: None, signal: Some(15) }), Verdict::Died);
-    assert_eq!(killed.verdict(exit(1)), Verdict::Died);
+    assert_eq!(killed.verdict(Exit { code: None, signal: Some(15) }), Verdict::Died { said: None });
+    assert_eq!(killed.verdict(exit(1)), Verdict::Died { said: None });
     assert_eq!(failure(recording!("si.long.in"), recording!("sigterm.out"), 0).0, Code::QeIncomplete);
 }
 

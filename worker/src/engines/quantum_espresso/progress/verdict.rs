@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 use stageline::Code;
 
+use super::again::Bound;
 use super::{Calculation, Progress};
 use crate::engines::Exit;
 
@@ -22,9 +23,14 @@ pub enum Verdict {
         /// The engine's words.
         message: String,
     },
-    /// It ended without a word about why.
-    Died,
+    /// It ended without a word about why, or over what the worker has asked of it.
+    Died {
+        /// What it said of that, if anything.
+        said: Option<String>,
+    },
 }
+
+const STEPS_REACHED: &str = "the maximum number of steps was reached";
 
 impl Progress {
     /// Judges the process once it has ended and all its output was applied.
@@ -33,37 +39,64 @@ impl Progress {
         let ending = &self.ending;
         if let Some((routine, text)) = &ending.error {
             let text = if text.is_empty() { "it gave no reason" } else { text };
-            return failed(Code::QeError, format!("error in routine {routine}: {text}"));
+            let said = format!("error in routine {routine}: {text}");
+            // It could not save what it was asked for, which is no fault of the calculation.
+            return if self.obeyed() {
+                Verdict::Died { said: Some(said) }
+            } else {
+                failed(Code::QeError, said)
+            };
         }
         if let Some(reason) = self.divergence() {
             return failed(Code::Diverged, format!("{reason}, at {}", self.reached()));
         }
         if let Some(iterations) = ending.not_converged {
-            let accuracy = self.accuracy_of_threshold();
-            let message = format!(
-                "convergence NOT achieved after {iterations} iterations{accuracy}; raise electron_maxstep, or lower mixing_beta"
-            );
-            return failed(Code::QeNotConverged, message);
+            return failed(Code::QeNotConverged, self.no_convergence(iterations, ""));
+        }
+        if self.obeyed() {
+            // Its own words would be the same whoever had asked: the exit decides.
+            return match self.used_up().filter(|_| self.stopped_as_asked(exit)) {
+                Some(bound) => failed(Code::QeNotConverged, self.all_used_up(bound)),
+                None => Verdict::Died { said: None },
+            };
         }
         if let Some(reason) = ending.stopped {
             return failed(Code::QeIncomplete, format!("{reason}, at {}", self.reached()));
         }
         if !matches!(self.input.calculation, Calculation::Dynamics) && self.optimisation_failed() {
-            let why =
-                if ending.ions_failed { "bfgs failed" } else { "the maximum number of steps was reached" };
-            let message = format!("the geometry has not converged: {why}, at {}", self.reached());
-            return failed(Code::QeNotConverged, message);
+            let why = if ending.ions_failed { "bfgs failed" } else { STEPS_REACHED };
+            return failed(Code::QeNotConverged, self.no_geometry(why));
         }
         match exit {
             Exit { code: Some(0), signal: None } => match self.missing() {
                 Some(missing) => failed(Code::QeIncomplete, format!("{missing}, at {}", self.reached())),
                 None => Verdict::Completed { result: self.result() },
             },
-            Exit { code: Some(code), signal: None } if ending.job_done => {
+            Exit { code: Some(code), signal: None } if ending.job_done && !self.process.asked => {
                 failed(Code::QeIncomplete, format!("pw.x ended with exit code {code}, at {}", self.reached()))
             }
-            _ => Verdict::Died,
+            _ => Verdict::Died { said: None },
         }
+    }
+
+    /// It has come to the bound in several processes, of which the last was stopped.
+    fn all_used_up(&self, bound: Bound) -> String {
+        const COUNTED: &str = ", counted over several processes";
+        match bound {
+            Bound::Iterations => self.no_convergence(self.cycle.finished, COUNTED),
+            Bound::Steps => self.no_geometry(&format!("{STEPS_REACHED}{COUNTED}")),
+        }
+    }
+
+    fn no_convergence(&self, iterations: u64, counted: &str) -> String {
+        let accuracy = self.accuracy_of_threshold();
+        format!(
+            "convergence NOT achieved after {iterations} iterations{counted}{accuracy}; raise electron_maxstep, or lower mixing_beta"
+        )
+    }
+
+    fn no_geometry(&self, why: &str) -> String {
+        format!("the geometry has not converged: {why}, at {}", self.reached())
     }
 
     /// The nuclei were to find their places and did not.

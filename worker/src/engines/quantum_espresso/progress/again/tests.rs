@@ -1,6 +1,7 @@
 //! Recordings of processes that went on one from the other.
 
 use serde_json::json;
+use stageline::Code;
 
 use super::super::super::input;
 use super::super::super::output::{Event, Output};
@@ -125,4 +126,118 @@ fn starting_over_forgets_all_but_what_was_shown() {
     assert!(never_goes_back(&counts) && counts.last() == Some(&1000), "{counts:?}");
     let Verdict::Completed { result } = progress.verdict(exit(0)) else { panic!("it is complete") };
     assert_eq!((&result["iterations"], &result["cycles"]), (&json!(8), &json!(1)));
+}
+
+const STOPPED: &str = "     Program stopped by user request\n   JOB DONE.\n";
+
+/// An output up to a line with these words, and then stopped as it was asked to.
+fn stopped_before(output: &str, words: &str) -> String {
+    let until = output.split(words).next().unwrap();
+    assert!(until.len() < output.len(), "{words}");
+    format!("{until}\n{STOPPED}")
+}
+
+/// The end of a process that stopped as its worker asked.
+fn asked(progress: &mut Progress) -> Verdict {
+    progress.asked_to_stop();
+    assert!(progress.stopped_as_asked(exit(2)));
+    progress.verdict(exit(2))
+}
+
+#[test]
+fn iterations_are_bounded_over_all_processes_of_a_cycle() {
+    let most = |most: u64| {
+        let input = recording!("si.long.in").replace("conv_thr", &format!("electron_maxstep = {most}, conv_thr"));
+        Progress::new(input::read(&input))
+    };
+    let after_two_processes = |mut progress: Progress| {
+        read(&mut progress, recording!("exit-file.out"));
+        asked(&mut progress);
+        assert!(!progress.has_used_up(), "two iterations");
+        progress.begins_again(Again::GoingOn);
+        read(&mut progress, &stopped_before(recording!("restart.out"), "iteration #  8"));
+        progress
+    };
+    let mut less = after_two_processes(most(8));
+    asked(&mut less);
+    assert!(!less.has_used_up(), "the eighth one has not ended");
+    let mut all = after_two_processes(most(7));
+    assert!(all.has_used_up());
+    let Verdict::Failed { code, message } = asked(&mut all) else { panic!("it has come to its end") };
+    let said = "convergence NOT achieved after 7 iterations, counted over several processes (accuracy ";
+    assert!(code == Code::QeNotConverged && message.starts_with(said), "{message}");
+    assert!(message.ends_with("; raise electron_maxstep, or lower mixing_beta"), "{message}");
+    let mut another_attempt = most(7);
+    read(&mut another_attempt, &stopped_before(recording!("restart.out"), "iteration #  8"));
+    assert!(another_attempt.has_used_up(), "what is printed goes on");
+}
+
+#[test]
+fn a_process_that_prints_from_one_again_does_not_forget_what_others_have_used_up() {
+    let mut progress = Progress::new(input::read("&control /\n&electrons electron_maxstep = 5 /"));
+    for used_up in [false, false, true] {
+        read(&mut progress, &stopped_before(recording!("not-converged.out"), "iteration #  3"));
+        assert_eq!(progress.has_used_up(), used_up);
+        progress.begins_again(Again::GoingOn);
+    }
+    progress.begins_again(Again::StartingOver);
+    assert!(!progress.has_used_up());
+}
+
+#[test]
+fn a_cycle_that_has_converged_has_its_iterations_anew_when_it_is_repeated() {
+    let mut progress = Progress::new(input::read("&control /\n&electrons electron_maxstep = 10 /"));
+    read(&mut progress, recording!("exit-converged.out"));
+    assert!(!progress.has_used_up(), "it has converged in its tenth");
+    progress.begins_again(Again::GoingOn);
+    read(&mut progress, &stopped_before(recording!("restart-converged.out"), "convergence has been achieved"));
+    assert!(!progress.has_used_up());
+}
+
+#[test]
+fn steps_of_the_nuclei_are_bounded_over_all_processes_and_attempts() {
+    let output = recording!("relax.out").replace("=           50", "=            4");
+    let mut progress = Progress::new(input::read(recording!("relax.in")));
+    read(&mut progress, &stopped_before(&output, "number of scf cycles    =   4"));
+    assert!(!progress.has_used_up(), "the fourth cycle has not moved them yet");
+    let (before, from) = output.split_at(output.find("number of scf cycles    =   4").unwrap());
+    let head = before.split("Self-consistent Calculation").next().unwrap();
+    let further = format!("{head}{}", stopped_before(from, "number of bfgs steps    =   4"));
+    let mut another_attempt = Progress::new(input::read(recording!("relax.in")));
+    progress.begins_again(Again::GoingOn);
+    for progress in [&mut progress, &mut another_attempt] {
+        read(progress, &further);
+        assert!(progress.has_used_up());
+        let Verdict::Failed { code, message } = asked(progress) else { panic!("it has come to its end") };
+        let said = "the geometry has not converged: the maximum number of steps was reached, counted over several \
+                    processes, at step 3, iteration ";
+        assert!(code == Code::QeNotConverged && message.starts_with(said), "{message}");
+    }
+}
+
+#[test]
+fn over_what_the_worker_has_asked_the_exit_decides_and_not_the_words() {
+    let killed = Exit { code: None, signal: Some(9) };
+    let cut = recording!("exit-file.out").split("JOB DONE").next().unwrap();
+    let error = " %%%%%%%%%%%%\n Error in routine davcio (11):\n error writing file\n %%%%%%%%%%%%\n";
+    let unknown = recording!("exit-file.out").replace("Program stopped by user request", "");
+    for (output, exit, said) in [
+        (recording!("exit-file.out"), killed, None),
+        (cut, killed, None),
+        (cut, exit(2), None),
+        (cut, exit(0), None),
+        (&unknown, exit(2), None),
+        (&format!("{cut}{error}"), exit(1), Some("error in routine davcio (11): error writing file")),
+    ] {
+        let mut progress = Progress::new(input::read(recording!("si.long.in")));
+        read(&mut progress, output);
+        let others = progress.verdict(exit);
+        assert!(matches!(others, Verdict::Failed { .. }), "somebody else has asked: {others:?}");
+        progress.asked_to_stop();
+        assert!(!progress.stopped_as_asked(exit) && !progress.has_used_up());
+        assert_eq!(progress.verdict(exit), Verdict::Died { said: said.map(str::to_owned) });
+        progress.begins_again(Again::GoingOn);
+        read(&mut progress, output);
+        assert_eq!(progress.verdict(exit), others, "it was not asked again");
+    }
 }
