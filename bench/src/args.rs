@@ -16,6 +16,9 @@ pub struct Args {
     /// The workspace
     #[arg(long, default_value = ".")]
     pub root: PathBuf,
+    /// A worker's program of an earlier revision, to be measured beside this one
+    #[arg(long)]
+    pub before: Option<PathBuf>,
     /// The peers' environment
     #[arg(long, default_value = "target/tools/peers")]
     pub peers: PathBuf,

@@ -54,6 +54,7 @@ pub async fn run(args: &Args) -> Result<Results> {
     let priced = format!("{}, {}", prices.list.region, prices.list.date);
     let scope = Scope {
         quick: args.quick,
+        before: args.before.clone(),
         prices,
         peers: scope::Peers::find(&root, &peers_folder),
         root: root.clone(),

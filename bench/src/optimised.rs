@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cost;
 use crate::dispatcher::{starts, zip_mb};
@@ -14,6 +14,7 @@ use crate::report::{Figure, Section};
 use crate::rig::{Rig, Role};
 use crate::scope::Scope;
 use crate::statistics::median;
+use crate::worker::resident;
 
 const TURNS: usize = 3;
 const SLOTS: u32 = 16;
@@ -34,6 +35,9 @@ pub async fn measure(scope: &Scope) -> Section {
     section.take("rarer counters", rarer_counters(scope).await);
     section.take("built for size", built_for_size(scope).await);
     section.take("functions", functions(scope).await);
+    if let Some(before) = &scope.before {
+        section.take("an earlier revision", since(scope, before).await);
+    }
     section
 }
 
@@ -75,12 +79,42 @@ async fn built_for_size(scope: &Scope) -> Result<Vec<Figure>> {
     ])
 }
 
+/// The worker beside that of an earlier revision: what all changes since have come to, also those that cannot be
+/// switched off.
+async fn since(scope: &Scope, before: &Path) -> Result<Vec<Figure>> {
+    let now = binary("stageline-worker")?;
+    let child = json!({"command": "/bin/true"});
+    let (mut cpus, mut memories) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for _ in 0..TURNS {
+        cpus.0.push(cpu_of(scope, before, &[], &child).await?);
+        cpus.1.push(cpu_of(scope, &now, &[], &child).await?);
+    }
+    for _ in 0..scope.of(1, TURNS) {
+        memories.0.push(resident(before).await?.busy);
+        memories.1.push(resident(&now).await?.busy);
+    }
+    let name = before.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    Ok(vec![
+        changed(&format!("since {name}: CPU, 1,000 no-op tasks with a child"), "s", &cpus.0, cpus.1),
+        changed(
+            &format!("since {name}: resident memory, 1,000 tasks running"),
+            "MB",
+            &memories.0,
+            memories.1,
+        ),
+    ])
+}
+
 /// CPU seconds of a worker for a thousand tasks in-process.
 async fn cpu(scope: &Scope, program: &Path, settings: &[(&str, &str)]) -> Result<f64> {
+    cpu_of(scope, program, settings, &json!({"engine": "noop"})).await
+}
+
+/// The same of tasks with these attributes.
+async fn cpu_of(scope: &Scope, program: &Path, settings: &[(&str, &str)], attributes: &Value) -> Result<f64> {
     let rig = Rig::embedded(false).await?;
     let mut worker = WorkerProcess::start_program(program, &rig, SLOTS, settings).await?;
-    let load =
-        Load::run(&rig, &mut worker, "turn", scope.of(1_000, 5_000), &json!({"engine": "noop"})).await?;
+    let load = Load::run(&rig, &mut worker, "turn", scope.of(1_000, 5_000), attributes).await?;
     drop(worker);
     rig.shutdown().await;
     Ok(load.cpu_of_thousand())

@@ -9,6 +9,8 @@ use crate::prices::Prices;
 pub struct Scope {
     /// Whether it has to be over within minutes.
     pub quick: bool,
+    /// A worker's program of an earlier revision; its folder is called after that.
+    pub before: Option<PathBuf>,
     /// The price list.
     pub prices: Prices,
     /// The workspace.

@@ -1,5 +1,6 @@
 //! The worker: CPU and memory of its process, and how much goes through it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::load::Load;
 use crate::ministack::Ministack;
 use crate::peers::Peers;
-use crate::process::WorkerProcess;
+use crate::process::{WorkerProcess, binary};
 use crate::procfs::{children, resident_mb};
 use crate::report::{Figure, Section};
 use crate::rig::Rig;
@@ -97,24 +98,44 @@ async fn on_ministack(scope: &Scope, attributes: &Value) -> Result<Vec<Figure>> 
 async fn memory(repetitions: usize) -> Result<Vec<Figure>> {
     let (mut idle, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..repetitions {
-        let rig = Rig::embedded(false).await?;
-        let worker = WorkerProcess::start(&rig, u32::try_from(AT_ONCE)?, &[]).await?;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        idle.push(resident_mb(worker.pid(), false)?);
-        rig.put(crate::records::tasks("sleep", AT_ONCE, &json!({"command": "sleep 600"}))?).await?;
-        let all = async {
-            while children(worker.pid()).len() < AT_ONCE {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), all).await.context("1,000 tasks do not run at once")?;
-        tokio::time::sleep(AT_REST).await;
-        busy.push(resident_mb(worker.pid(), false)?);
-        drop(worker);
-        rig.shutdown().await;
+        let resident = resident(&binary("stageline-worker")?).await?;
+        idle.push(resident.idle);
+        busy.push(resident.busy);
     }
     Ok(vec![
         Figure::new("resident memory, idle", "MB", idle).at_most(15.0),
         Figure::new("resident memory, 1,000 tasks running", "MB", busy).at_most(40.0),
     ])
+}
+
+/// Resident memory of a worker, MB.
+#[derive(Clone, Copy, Debug)]
+pub struct Resident {
+    /// Without tasks.
+    pub idle: f64,
+    /// With a thousand that sleep.
+    pub busy: f64,
+}
+
+/// Measures it.
+///
+/// # Errors
+/// The tasks do not run at once.
+pub async fn resident(program: &Path) -> Result<Resident> {
+    let rig = Rig::embedded(false).await?;
+    let worker = WorkerProcess::start_program(program, &rig, u32::try_from(AT_ONCE)?, &[]).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let idle = resident_mb(worker.pid(), false)?;
+    rig.put(crate::records::tasks("sleep", AT_ONCE, &json!({"command": "sleep 600"}))?).await?;
+    let all = async {
+        while children(worker.pid()).len() < AT_ONCE {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.context("1,000 tasks do not run at once")?;
+    tokio::time::sleep(AT_REST).await;
+    let busy = resident_mb(worker.pid(), false)?;
+    drop(worker);
+    rig.shutdown().await;
+    Ok(Resident { idle, busy })
 }

@@ -22,7 +22,6 @@ PROGRAMS = {
 
 def boot(folder, **variables):
     """What the user data asked for, and what it wrote for the worker."""
-    data = Template("workers-ec2").content["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     script = re.sub(r"\$\{[\w:]+\}", "given", data["UserData"]["Fn::Base64"]["Fn::Sub"][0])
     # Below the folder, whatever the machine has.
     script = re.sub(r"/(etc|opt|usr/local/bin)/", rf"{folder}/\1/", script)
@@ -42,8 +41,6 @@ def boot(folder, **variables):
 
 
 def test_an_instance_that_gets_no_worker_ends_itself(bench):
-    data = Template("workers-ec2").content["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
-    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         done, asked = boot(folder)

@@ -13,27 +13,36 @@ use stageline_tests::system::{RunningWorker, Stack, eventually, id};
 use stageline_worker::Config;
 
 /// Takes twenty iterations a second, to as many as `pw.in` says. Like `pw.x` it stops at once where its file is
-/// there already; unlike it, it leaves the file. `deaf` does not look for it, and `forgetful` cannot go on.
+/// there already; unlike it, it leaves the file. `deaf` does not look for it, and `forgetful` cannot go on. In the
+/// first attempt `mortal` has no end and dies in its second stop, and `messy` puts a folder in its input's place.
 const PROGRAM: &str = r#"#!/bin/sh
 say() { echo "     $1"; }
 ends() { say "PWSCF        :      0.10s CPU      0.10s WALL"; echo "   JOB DONE."; exit "$1"; }
 echo started >> out/starts
 done=0
+going_on=""
+last=$(sed -n 's/! iterations //p' pw.in)
+[ "$STAGELINE_ATTEMPT" = 1 ] && grep -q mortal pw.in && last=100000
 if grep -q "restart_mode = 'restart'" pw.in; then
     if grep -q forgetful pw.in; then
         echo " %%%%%%%%%%%%"; say "Error in routine davcio (15):"; say "error reading file"; echo " %%%%%%%%%%%%"
         exit 1
     fi
     done=$(cat out/si.wfc1)
+    going_on=yes
 fi
 [ -e out/si.EXIT ] && { say "Program stopped by user request"; ends 255; }
 say "Self-consistent Calculation"
-while [ "$done" -lt "$(sed -n 's/! iterations //p' pw.in)" ]; do
+while [ "$done" -lt "$last" ]; do
     say "iteration # $((done + 1))     ecut=    24.00 Ry     beta= 0.60"
     sleep 0.05
     if [ -e out/si.EXIT ] && ! grep -q deaf pw.in; then
         echo "$done" > out/si.wfc1
         say "Program stopped by user request"
+        if [ "$STAGELINE_ATTEMPT" = 1 ]; then
+            [ -n "$going_on" ] && grep -q mortal pw.in && kill -9 $$
+            grep -q messy pw.in && rm pw.in && mkdir -p pw.in/folder
+        fi
         say "Calculation stopped in scf loop at iteration # $done"
         ends 2
     fi
@@ -83,8 +92,13 @@ impl Place {
         self.stack.put(&record).await
     }
 
+    /// A file of an attempt's folder.
+    fn left(&self, task: &TaskId, attempt: u32, name: &str) -> PathBuf {
+        self.folder.path().join("jobs").join(task.as_str()).join(attempt.to_string()).join(name)
+    }
+
     fn out(&self, task: &TaskId, name: &str) -> PathBuf {
-        self.folder.path().join("jobs").join(task.as_str()).join("1/out").join(name)
+        self.left(task, 1, "out").join(name)
     }
 
     /// How many processes there were.
@@ -103,6 +117,33 @@ impl Place {
         self.stack.shutdown().await;
         Ok(())
     }
+}
+
+/// The number of the iteration that an attempt began with.
+fn first_iteration(place: &Place, task: &TaskId, attempt: u32) -> Result<u32> {
+    let printed = std::fs::read_to_string(place.left(task, attempt, "stdout.log"))?;
+    let first = printed.lines().find_map(|line| line.trim().strip_prefix("iteration # ")).context("none")?;
+    Ok(first.split(' ').next().context("no number")?.parse()?)
+}
+
+/// Runs one whose first attempt fails, and whose second one goes on from what was stored.
+async fn fails_once(kind: &str, expected: &str) -> Result<()> {
+    let place = Place::new(kind, 60).await?;
+    let retry = json!({"strategy": "FIXED_DELAY", "delaySeconds": 1, "maxRetries": 1});
+    let task = place.put(json!({"retry": retry})).await?;
+    let failed = eventually("it has failed once", || async {
+        let task = place.stack.aws.tasks.get(&task).await?;
+        Ok(task.filter(|task| task.failures == Some(1)))
+    });
+    let failed = failed.await?;
+    assert_eq!((failed.status, code(&failed)), (Status::Retrying, Some(expected)), "{failed:#?}");
+    let ended = place.stack.completed(&task).await?;
+    assert_eq!((ended.attempt.0, &ended.result.context("a result")?["iterations"]), (2, &json!(60)));
+    ensure!(
+        first_iteration(&place, &task, 1)? == 1 && first_iteration(&place, &task, 2)? > 1,
+        "it started over"
+    );
+    place.end().await
 }
 
 fn code(task: &Task) -> Option<&str> {
@@ -180,4 +221,28 @@ async fn one_that_does_not_hear_is_asked_and_then_ended_when_its_worker_stops() 
     ensure!(!sets.exists(), "what it left is no checkpoint");
     stack.shutdown().await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_converge_ends_at_the_bound_that_each_process_counts_anew() -> Result<()> {
+    let place = Place::new("plain", 100_000).await?;
+    let task = place.put(json!({})).await?;
+    let ended = place.stack.ended(&task).await?;
+    assert_eq!((ended.status, code(&ended)), (Status::Failed, Some("QE_NOT_CONVERGED")), "{ended:#?}");
+    let reason = ended.status_reason.as_ref().context("a reason")?;
+    ensure!(reason.message.contains("iterations, counted over several processes"), "{reason:?}");
+    let starts = place.starts(&task);
+    ensure!(starts >= 2, "{starts} processes");
+    ensure!(!super::has_checkpoints(place.folder.path(), task.as_str()), "nobody goes on from it");
+    place.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_dies_while_it_saves_goes_on_from_what_it_saved_before() -> Result<()> {
+    fails_once("mortal", "EXIT_SIGNAL").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_started_again_goes_on_in_another_attempt() -> Result<()> {
+    fails_once("messy", "WORKER_FAULT").await
 }

@@ -111,7 +111,10 @@ mod tests {
         assert_eq!(input.exit_file, Some("pwscf.EXIT".into()));
         assert_eq!((input.electron_maxstep, input.nstep), (Some(100), None));
         let nstep = |control: &str| read(&format!("&control {control} /")).nstep;
-        assert_eq!((nstep("calculation='vc-relax'"), nstep("calculation='relax', nstep=7")), (Some(50), Some(7)));
+        assert_eq!(
+            (nstep("calculation='vc-relax'"), nstep("calculation='relax', nstep=7")),
+            (Some(50), Some(7))
+        );
     }
 
     #[test]

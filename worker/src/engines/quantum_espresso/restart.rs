@@ -131,7 +131,8 @@ mod tests {
         ] {
             assert_eq!(restart(control, more), Restart::Always, "{control} {more}");
         }
-        for control in ["calculation='vc-relax'", "max_seconds=3600", "calculation='relax', max_seconds=1.D4"] {
+        for control in ["calculation='vc-relax'", "max_seconds=3600", "calculation='relax', max_seconds=1.D4"]
+        {
             assert_eq!(restart(control, ""), Restart::WhenStopped, "{control}");
         }
         for (control, more) in [

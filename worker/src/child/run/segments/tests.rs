@@ -119,7 +119,10 @@ fn what_cannot_be_gone_on_from_is_started_over_once() {
     assert_eq!(after(End::Exited(status(REFUSED)), false), ("the verdict", false), "it began from nothing");
     let mut again = segmented(true);
     again.started_over = true;
-    assert!(matches!(again.next(End::Exited(status(REFUSED)), &mut Codes::default()), Next::End(End::Exited(_))));
+    assert!(matches!(
+        again.next(End::Exited(status(REFUSED)), &mut Codes::default()),
+        Next::End(End::Exited(_))
+    ));
     assert!(!again.stops_for_it(), "then it is left alone");
 }
 

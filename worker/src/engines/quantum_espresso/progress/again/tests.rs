@@ -147,7 +147,8 @@ fn asked(progress: &mut Progress) -> Verdict {
 #[test]
 fn iterations_are_bounded_over_all_processes_of_a_cycle() {
     let most = |most: u64| {
-        let input = recording!("si.long.in").replace("conv_thr", &format!("electron_maxstep = {most}, conv_thr"));
+        let input =
+            recording!("si.long.in").replace("conv_thr", &format!("electron_maxstep = {most}, conv_thr"));
         Progress::new(input::read(&input))
     };
     let after_two_processes = |mut progress: Progress| {
@@ -190,7 +191,10 @@ fn a_cycle_that_has_converged_has_its_iterations_anew_when_it_is_repeated() {
     read(&mut progress, recording!("exit-converged.out"));
     assert!(!progress.has_used_up(), "it has converged in its tenth");
     progress.begins_again(Again::GoingOn);
-    read(&mut progress, &stopped_before(recording!("restart-converged.out"), "convergence has been achieved"));
+    read(
+        &mut progress,
+        &stopped_before(recording!("restart-converged.out"), "convergence has been achieved"),
+    );
     assert!(!progress.has_used_up());
 }
 
