@@ -93,7 +93,7 @@ pub(crate) async fn run(context: Arc<Context>, command: Command, handle: Handle,
         }
         // Last, so that nobody waits for it but its own slot.
         if let Some(ended) = afterwards.ended {
-            context.hooks.after(&context, &ended).await;
+            Box::pin(context.hooks.after(&context, &ended)).await;
         }
         tokio::select! {
             () = tokio::time::sleep(afterwards.yields) => {}
@@ -116,7 +116,8 @@ async fn hand_back(context: &Context, handle: Handle, wait: Duration) {
 async fn to_its_end(context: &Context, command: &Command, afterwards: &mut Afterwards) -> Settled {
     let settled = |over| if over { Settled::Delete } else { Settled::Leave };
     let begun = SystemTime::now();
-    let taken = take(context, command).await;
+    // Boxed, as what follows: each lasts a moment, and a future holds the room of all that it waits for.
+    let taken = Box::pin(take(context, command)).await;
     context.meters.claimed(observed::result(&taken));
     match taken {
         Ok(Taken::Won(task)) => {
@@ -132,7 +133,8 @@ async fn to_its_end(context: &Context, command: &Command, afterwards: &mut After
             settled(over)
         }
         Ok(Taken::WonUnreadable(attempt, rejection)) => {
-            settled(end_unreadable(context, &command.task_id, attempt, &rejection).await)
+            let ended = Box::pin(end_unreadable(context, &command.task_id, attempt, &rejection));
+            settled(ended.await)
         }
         Ok(Taken::Delete(why)) => {
             info!(why, "claim refused, message deleted");
@@ -178,7 +180,7 @@ async fn perform(
     let reason = decision.reason.as_ref().map(|reason| reason.code.clone());
     let code = reason.as_deref();
     info!(event = ?decision.event, code, "attempt over");
-    let written = trace::step("end", write_end(context, &task, &decision, &left)).await;
+    let written = trace::step("end", Box::pin(write_end(context, &task, &decision, &left))).await;
     context.meters.ended(&task, observed::name(&written), reason.as_deref(), context.clock.now());
     context.meters.left(&left);
     afterwards.outcome = Some((observed::name(&written), reason));
@@ -190,7 +192,7 @@ async fn perform(
     // Nothing goes on from what is done, or from what would fail again.
     let fatal = decision.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Fatal);
     if status == Some(Status::Completed) || (status == Some(Status::Failed) && fatal) {
-        store::forget_checkpoints(&task, context).await;
+        Box::pin(store::forget_checkpoints(&task, context)).await;
     }
     let reason = decision.reason.filter(|_| status.is_some()).map(|reason| (reason.code, reason.message));
     afterwards.ended = hooked.then_some(Ended { task, status, reason });
@@ -207,10 +209,12 @@ async fn guarded(
 ) -> Result<(Outcome, Leavings), Abandoned> {
     let permit = match context.breakers.admit(task.engine()) {
         Ok(permit) => permit,
-        Err(refusal) => return Ok((guard::refused(context, task, refusal).await, Leavings::default())),
+        Err(refusal) => {
+            return Ok((Box::pin(guard::refused(context, task, refusal)).await, Leavings::default()));
+        }
     };
     *hooked = true;
-    let (outcome, left) = match context.hooks.before(context, task, orders).await? {
+    let (outcome, left) = match Box::pin(context.hooks.before(context, task, orders)).await? {
         Some(outcome) => (outcome, Leavings::default()),
         // An engine that panics over hostile output ends its task, not the worker's knowledge of it.
         None => match AssertUnwindSafe(execute(context, task, orders)).catch_unwind().await {
@@ -220,7 +224,7 @@ async fn guarded(
             }
         },
     };
-    Ok((guard::judged(context, task, permit, outcome, &left.stderr).await, left))
+    Ok((Box::pin(guard::judged(context, task, permit, outcome, &left.stderr)).await, left))
 }
 
 async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &Leavings) -> Written {
@@ -270,7 +274,7 @@ async fn execute(
     task: &Task,
     orders: &mut Orders,
 ) -> Result<(Outcome, Leavings), Abandoned> {
-    let brought = match store::with_params(task, context, orders).await? {
+    let brought = match Box::pin(store::with_params(task, context, orders)).await? {
         Ok(brought) => brought,
         Err(outcome) => return Ok((outcome, Leavings::default())),
     };
@@ -287,7 +291,7 @@ async fn execute(
         let planned = context.engines.plan(task, &site);
         Ok(planned.map(|execution| (resume, execution)).map_err(Outcome::Failed))
     };
-    let (resume, execution) = match trace::step("plan", planning).await? {
+    let (resume, execution) = match trace::step("plan", Box::pin(planning)).await? {
         Ok(planned) => planned,
         Err(outcome) => return Ok((outcome, Leavings::default())),
     };
@@ -329,13 +333,13 @@ async fn execute(
             match ended {
                 Ok(ended) => {
                     let parts = match logs {
-                        Some(logs) => Some(logs.end().await),
+                        Some(logs) => Some(Box::pin(logs.end()).await),
                         None => None,
                     };
                     let keeping = Box::pin(store::keep(ended, task, Some(&job_dir), context, orders));
                     let kept = trace::step("keep", keeping).await;
                     if let (Some(parts), Ok((_, left))) = (parts, &kept) {
-                        parts.forget(&left.artifacts).await;
+                        Box::pin(parts.forget(&left.artifacts)).await;
                     }
                     kept
                 }

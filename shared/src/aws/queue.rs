@@ -158,7 +158,7 @@ impl WorkQueues {
         let entries = handles.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
         let entries = entries.map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
         let sent = self.client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries));
-        sent.send().await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
+        Box::pin(sent.send()).await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
     }
 
     /// How many messages SQS counts on a queue, approximately.
@@ -208,7 +208,7 @@ impl WorkQueues {
         let entries = entries.map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
         let sent =
             self.client.change_message_visibility_batch().queue_url(queue_url).set_entries(Some(entries));
-        sent.send().await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
+        Box::pin(sent.send()).await.map(drop).map_err(|e| AwsError::from_sdk(CALL, e))
     }
 }
 

@@ -28,7 +28,7 @@ impl StagesTable {
         let item = serde_dynamo::to_item(stage)
             .map_err(|e| AwsError::Unreadable { call: CALL, reason: e.to_string() })?;
         let condition = expressions::stage_is_not_newer(stage).expression();
-        let sent = self
+        let sending = self
             .client
             .put_item()
             .table_name(&self.table)
@@ -36,9 +36,8 @@ impl StagesTable {
             .condition_expression(condition.condition)
             .set_expression_attribute_names(Some(condition.names))
             .set_expression_attribute_values(Some(condition.values))
-            .send()
-            .await;
-        match sent {
+            .send();
+        match Box::pin(sending).await {
             Ok(_) => Ok(Write::Applied),
             Err(error)
                 if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>

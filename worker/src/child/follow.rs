@@ -316,9 +316,9 @@ async fn say(context: &Context, task: &Task, paused: bool) {
     loop {
         let now = context.clock.now();
         let written = if paused {
-            context.aws.tasks.hold_running(task, &context.id, now).await
+            Box::pin(context.aws.tasks.hold_running(task, &context.id, now)).await
         } else {
-            context.aws.tasks.continue_running(task, &context.id, now).await
+            Box::pin(context.aws.tasks.continue_running(task, &context.id, now)).await
         };
         match written {
             Ok(Write::Applied | Write::AlreadyApplied) => return,

@@ -102,7 +102,7 @@ pub(crate) async fn run(
             return Ok((Outcome::Failed(failure), Leavings::default()));
         }
     };
-    if let Some(outcome) = store::fetch_inputs(&files, folder.path(), context, orders).await? {
+    if let Some(outcome) = Box::pin(store::fetch_inputs(&files, folder.path(), context, orders)).await? {
         return Ok((outcome, Leavings::default()));
     }
     // What was ordered while files were copied comes before there is a process.
@@ -163,14 +163,14 @@ pub(crate) async fn run(
     let kills = Kills::counted();
     let end = Box::pin(steps.until_end(&plan.steps, orders)).await;
     if let Some(step) = &plan.afterwards {
-        steps.clean_up(step).await;
+        Box::pin(steps.clean_up(step)).await;
     }
     let save = end.as_ref().is_ok_and(End::may_be_gone_on_from);
     if let Some(saver) = saver {
-        saver.end(save).await;
+        Box::pin(saver.end(save)).await;
     }
     if let Some(segmented) = steps.segmented.take().filter(|_| save) {
-        segmented.end().await;
+        Box::pin(segmented.end()).await;
     }
     match end {
         Ok(end) => {
@@ -198,7 +198,7 @@ impl Steps<'_> {
                 Failure::fatal(Code::SpawnFailed, message)
             })?;
             if index == last {
-                return Ok(self.within_quota(end).await);
+                return Ok(Box::pin(self.within_quota(end)).await);
             }
             match end {
                 End::Exited(status) if status.success() => {}
@@ -240,9 +240,11 @@ impl Steps<'_> {
         turn: Option<&mut Turn>,
         orders: &mut Orders,
     ) -> io::Result<End> {
-        let mut command = self.command(&self.confinement.around(step)?);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (mut child, leader) = self.context.custody.spawn(&mut command)?;
+        let (mut child, leader) = {
+            let mut command = self.command(&self.confinement.around(step)?);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            self.context.custody.spawn(&mut command)?
+        };
         let diverged = {
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             let Output { reader, sink, diverged, .. } = &mut *output;

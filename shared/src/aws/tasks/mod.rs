@@ -146,7 +146,7 @@ impl TasksTable {
         returned: ReturnValue,
     ) -> Result<Answer, AwsError> {
         let update = update.expression();
-        let sent = self
+        let sending = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -157,9 +157,9 @@ impl TasksTable {
             .set_expression_attribute_values(Some(update.values))
             .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
+            .send();
+        // Boxed, as others here: a call is kilobytes, which every future around it would hold all the time.
+        match Box::pin(sending).await {
             Ok(output) => Ok(Answer::Applied(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {

@@ -116,7 +116,7 @@ impl Steps<'_> {
         let Some(mut segmented) = self.segmented.take() else {
             return self.run(Some(index), step, None, orders).await;
         };
-        let end = self.one_after_the_other(&mut segmented, index, step, orders).await;
+        let end = Box::pin(self.one_after_the_other(&mut segmented, index, step, orders)).await;
         self.segmented = Some(segmented);
         end
     }
