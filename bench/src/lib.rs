@@ -54,7 +54,8 @@ pub async fn run(args: &Args) -> Result<Results> {
     let priced = format!("{}, {}", prices.list.region, prices.list.date);
     let scope = Scope {
         quick: args.quick,
-        before: args.before.clone(),
+        // Workers run in folders of their own.
+        before: args.before.as_ref().map(|path| path.canonicalize()).transpose().context("--before")?,
         prices,
         peers: scope::Peers::find(&root, &peers_folder),
         root: root.clone(),

@@ -19,13 +19,16 @@ pub struct Ended {
     pub attempt: u64,
 }
 
-/// `count` tasks named `PREFIX-NUMBER` with these attributes.
+/// `count` tasks named `PREFIX-NUMBER` with these attributes, in an account and with a time as `stageline submit` and
+/// dashboards write them.
 ///
 /// # Errors
 /// They are no task's.
 pub fn tasks(prefix: &str, count: usize, attributes: &Value) -> Result<Vec<Task>> {
+    let now = stageline::Clock::system().now();
     let one = |number| {
-        let mut record = json!({"id": format!("{prefix}-{number:06}"), "status": "PENDING"});
+        let id = format!("{prefix}-{number:06}");
+        let mut record = json!({"id": id, "status": "PENDING", "accountId": "default", "createdAt": now});
         if let (Some(record), Some(attributes)) = (record.as_object_mut(), attributes.as_object()) {
             record.extend(attributes.clone());
         }
