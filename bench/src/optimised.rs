@@ -32,7 +32,7 @@ pub async fn measure(scope: &Scope) -> Section {
               function reads five certificates (before: all that the system trusts, `SSL_CERT_FILE`). *Built for \
               size*: at optimisation level s with all crates linked as one (before: level 3, `--profile fast`).");
     section.take("shared requests", shared_requests(scope).await);
-    section.take("rarer counters", rarer_counters(scope).await);
+    section.take("rarer counters", Box::pin(rarer_counters(scope)).await);
     section.take("built for size", built_for_size(scope).await);
     section.take("functions", functions(scope).await);
     if let Some(before) = &scope.before {

@@ -22,6 +22,7 @@ PROGRAMS = {
 
 def boot(folder, **variables):
     """What the user data asked for, and what it wrote for the worker."""
+    data = Template("workers-ec2").content["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     script = re.sub(r"\$\{[\w:]+\}", "given", data["UserData"]["Fn::Base64"]["Fn::Sub"][0])
     # Below the folder, whatever the machine has.
     script = re.sub(r"/(etc|opt|usr/local/bin)/", rf"{folder}/\1/", script)

@@ -32,14 +32,15 @@ async fn nothing_is_lost_and_nothing_is_completed_twice_when_everything_goes_wro
         // Of an earlier run, which may have had more workers.
         std::fs::remove_dir_all(&logs)?;
     }
-    let mix = Mix { long: 15, demo: 10, failing: 5, paused: 5 };
+    // So many long ones that some run whenever a worker is stopped.
+    let mix = Mix { long: 30, demo: 10, failing: 5, paused: 5 };
     let options = Options {
         mix,
         lease: Lease::of(Duration::from_secs(3)),
         sweeper_ahead: NEARLY_A_MINUTE,
         workers: 3,
         logs: Some(logs),
-        ..options(7, 60, Duration::from_secs(12))
+        ..options(7, 80, Duration::from_secs(12))
     };
     let outcome = run(options, |_| {}).await?;
     assert_good(&outcome);

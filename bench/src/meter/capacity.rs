@@ -2,7 +2,8 @@
 //!
 //! The embedded DynamoDB and ministack report `ConsumedCapacity` with the indexes' part. What an answer does not
 //! report is computed by AWS's rule: a write costs the larger of the item before and after, in whole KB, and a
-//! refused condition costs as much as the item that refused it, at least one unit.
+//! refused condition costs as much as the item that refused it, at least one unit. A batch of statements reports its
+//! refused ones, unless all are.
 
 use serde_json::Value;
 
@@ -69,13 +70,14 @@ pub(super) fn units(operation: &str, request: &[u8], answer: &[u8]) -> Count {
     count
 }
 
-/// The units of conditions that were not fulfilled, which no answer reports.
+/// The units of conditions that were not fulfilled, where the answer does not report them.
 fn refused(answer: &Value) -> f64 {
     let kind = answer["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {
         return write_units(&answer["Item"]);
     }
-    let responses = answer["Responses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let unreported = answer["Responses"].as_array().filter(|_| answer["ConsumedCapacity"].is_null());
+    let responses = unreported.map(Vec::as_slice).unwrap_or_default();
     let failed = responses.iter().filter(|response| response["Error"]["Code"] == "ConditionalCheckFailed");
     failed
         .map(|response| {
@@ -146,11 +148,12 @@ mod tests {
         let large = json!({"__type": kind, "Item": {"id": {"S": "x"}, "text": {"S": "y".repeat(1100)}}});
         assert_eq!(counted("UpdateItem", json!({}), large), (0.0, 2.0));
         assert_eq!(counted("UpdateItem", json!({}), json!({"__type": kind})), (0.0, 1.0));
-        let batch = json!({
-            "ConsumedCapacity": [{"CapacityUnits": 1.0}],
-            "Responses": [{"Item": {}}, {"Error": {"Code": "ConditionalCheckFailed"}, "Item": {"id": {"S": "x"}}}],
-        });
-        assert_eq!(counted("BatchExecuteStatement", json!({}), batch), (0.0, 2.0));
+        let refused = json!({"Error": {"Code": "ConditionalCheckFailed"}, "Item": {"id": {"S": "x"}}});
+        let mixed =
+            json!({"ConsumedCapacity": [{"CapacityUnits": 2.0}], "Responses": [{"Item": {}}, refused]});
+        assert_eq!(counted("BatchExecuteStatement", json!({}), mixed), (0.0, 2.0));
+        let all = json!({"Responses": [refused, refused]});
+        assert_eq!(counted("BatchExecuteStatement", json!({}), all), (0.0, 2.0));
     }
 
     #[test]

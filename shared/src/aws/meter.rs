@@ -1,7 +1,8 @@
 //! Counts every call that the SDK makes, and what DynamoDB says that it cost.
 //!
 //! DynamoDB is asked for the capacity that a call consumed, which costs nothing: so the count is no estimate,
-//! indexes and all. Only a write that a condition refused is answered without, and counted as one unit.
+//! indexes and all. Only a write that a condition refused is answered without, as is a batch of nothing else, and
+//! each is counted as one unit.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use aws_sdk_dynamodb::config::interceptors::{
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementOutput;
+use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, ConsumedCapacity, ReturnConsumedCapacity};
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
@@ -70,6 +72,15 @@ fn of<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
     consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
 }
 
+/// The statements that their conditions refused, of a batch that names no units; of every other answer none.
+fn refused(output: &aws_smithy_runtime_api::client::interceptors::context::Output) -> f64 {
+    let batch = output.downcast_ref::<BatchExecuteStatementOutput>();
+    let unnamed = batch.filter(|batch| batch.consumed_capacity().is_empty());
+    let responses = unnamed.map(BatchExecuteStatementOutput::responses).unwrap_or_default();
+    let codes = responses.iter().filter_map(|response| response.error()?.code());
+    codes.filter(|code| **code == BatchStatementErrorCodeEnum::ConditionalCheckFailed).count() as f64
+}
+
 #[dyn_dispatch_hint]
 impl Intercept for Meter {
     fn name(&self) -> &'static str {
@@ -94,7 +105,7 @@ impl Intercept for Meter {
     ) -> Result<(), BoxError> {
         let Some(operation) = config.load::<Metadata>().map(Metadata::name) else { return Ok(()) };
         let (outcome, mut consumed) = match context.output_or_error() {
-            Some(Ok(output)) => ("ok", units(output)),
+            Some(Ok(output)) => ("ok", units(output).max(refused(output))),
             _ => {
                 let response = context.response();
                 let body = response.and_then(|response| response.body().bytes()).unwrap_or_default();

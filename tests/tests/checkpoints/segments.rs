@@ -129,14 +129,16 @@ fn first_iteration(place: &Place, task: &TaskId, attempt: u32) -> Result<u32> {
 /// Runs one whose first attempt fails, and whose second one goes on from what was stored.
 async fn fails_once(kind: &str, expected: &str) -> Result<()> {
     let place = Place::new(kind, 60).await?;
-    let retry = json!({"strategy": "FIXED_DELAY", "delaySeconds": 1, "maxRetries": 1});
+    let retry = json!({"strategy": "FIXED_DELAY", "delaySeconds": 3, "maxRetries": 1});
     let task = place.put(json!({"retry": retry})).await?;
     let failed = eventually("it has failed once", || async {
         let task = place.stack.aws.tasks.get(&task).await?;
         Ok(task.filter(|task| task.failures == Some(1)))
     });
     let failed = failed.await?;
-    assert_eq!((failed.status, code(&failed)), (Status::Retrying, Some(expected)), "{failed:#?}");
+    // Or on its way again already.
+    ensure!(matches!(failed.status, Status::Retrying | Status::Queued), "{failed:#?}");
+    assert_eq!(code(&failed), Some(expected), "{failed:#?}");
     let ended = place.stack.completed(&task).await?;
     assert_eq!((ended.attempt.0, &ended.result.context("a result")?["iterations"]), (2, &json!(60)));
     ensure!(
@@ -233,7 +235,8 @@ async fn one_that_does_not_converge_ends_at_the_bound_that_each_process_counts_a
     ensure!(reason.message.contains("iterations, counted over several processes"), "{reason:?}");
     let starts = place.starts(&task);
     ensure!(starts >= 2, "{starts} processes");
-    ensure!(!super::has_checkpoints(place.folder.path(), task.as_str()), "nobody goes on from it");
+    let gone = || async { Ok((!super::has_checkpoints(place.folder.path(), task.as_str())).then_some(())) };
+    eventually("its checkpoints are removed", gone).await?;
     place.end().await
 }
 

@@ -89,7 +89,7 @@ async fn killed() -> Result<()> {
     let result = ended.result.as_ref().context("a result")?;
     let resumed_at = result["resumedAt"].as_u64().context("where it went on")? as usize;
     let again = last.saturating_sub(resumed_at);
-    println!(
+    eprintln!(
         "killed after step {last}, went on after {resumed_at}: {again} again, {between} between checkpoints"
     );
     ensure!(resumed_at > 0 && again < between, "{again} steps again, {between} between two checkpoints");
