@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stageline::At;
 use stageline::aws::{Aws, Claimed, Leavings, TasksTable, Write};
 use stageline::protocol::claim::Current;
+use stageline::protocol::command::Queued;
 use stageline::protocol::outcome::{Failure, Outcome, decide};
 use stageline::task::{Attempt, Status, Task};
 use stageline_tests::backend::{Backend, ENDPOINT};
@@ -16,12 +17,24 @@ fn records() -> Vec<(Value, Attempt)> {
     let usual = json!({
         "accountId": "a", "createdAt": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "attempt": 0,
         "command": "true", "history": [{"at": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "by": "d"}],
+        "queuedAt": "2026-01-01T00:00:00.000Z",
     });
     let changes = [
         json!({}),
         json!({"attempt": null}),
         json!({"status": null}),
         json!({"status": "PENDING"}),
+        // Sent, held and resumed since.
+        json!({"status": "PENDING", "history": [
+            {"at": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "by": "d"},
+            {"at": "2026-01-01T00:00:01.000Z", "status": "PAUSED", "by": "d"},
+            {"at": "2026-01-01T00:00:02.000Z", "status": "PENDING", "by": "d"},
+        ]}),
+        // Sent again.
+        json!({"queuedAt": "2026-01-01T00:01:00.000Z", "history": [
+            {"at": "2026-01-01T00:00:00.000Z", "status": "QUEUED", "by": "d"},
+            {"at": "2026-01-01T00:01:00.000Z", "status": "QUEUED", "by": "d"},
+        ]}),
         json!({"status": "RETRYING", "attempt": 3, "result": {"a": 1}, "completedAt": "x"}),
         json!({"status": "RUNNING", "attempt": 1, "workerNodeId": "other"}),
         json!({"status": "COMPLETED", "attempt": 1}),
@@ -80,8 +93,17 @@ fn now() -> At {
     serde_json::from_value(json!("2026-02-01T00:00:00.000Z")).unwrap()
 }
 
+/// What a command says that was sent when the usual record was.
+fn queued() -> Queued {
+    serde_json::from_value(json!({"at": "2026-01-01T00:00:00.000Z", "by": "d"})).unwrap()
+}
+
 async fn claim(tasks: &TasksTable, id: &str, attempt: Attempt) -> String {
-    let answer = tasks.claim(&id.parse().unwrap(), attempt, &"me".parse().unwrap(), now()).await;
+    claim_after(tasks, id, attempt, None).await
+}
+
+async fn claim_after(tasks: &TasksTable, id: &str, attempt: Attempt, queued: Option<&Queued>) -> String {
+    let answer = tasks.claim(&id.parse().unwrap(), attempt, queued, &"me".parse().unwrap(), now()).await;
     match answer.unwrap() {
         Claimed::Won(task) => format!("won {:?} {:?}", task.attempt, task.status),
         Claimed::WonUnreadable(rejection) => format!("won unreadable {}", rejection.code.as_str()),
@@ -104,8 +126,7 @@ fn calls(control: &Control, operation: &str) -> usize {
     control.log().iter().filter(|call| call.operation == operation).count()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn claims_that_share_a_request_do_what_they_do_alone() {
+async fn claims_together_do_what_they_do_alone(queued: Option<&Queued>) {
     let backend = Backend::start().await.unwrap();
     let (alone, together, _) = tables(&backend).await;
     let records = records();
@@ -115,20 +136,70 @@ async fn claims_that_share_a_request_do_what_they_do_alone() {
     }
     let shared = records.iter().enumerate().map(|(index, (_, attempt))| {
         let (together, attempt) = (&together, *attempt);
-        async move { claim(together, &format!("together-{index}"), attempt).await }
+        async move { claim_after(together, &format!("together-{index}"), attempt, queued).await }
     });
-    let (shared, nobody) = tokio::join!(join_all(shared), claim(&together, "nobody", Attempt(0)));
+    let (shared, nobody) =
+        tokio::join!(join_all(shared), claim_after(&together, "nobody", Attempt(0), queued));
     assert_eq!(nobody, "missing");
     for (index, (record, attempt)) in records.iter().enumerate() {
-        let expected = claim(&alone, &format!("alone-{index}"), *attempt).await;
+        let expected = claim_after(&alone, &format!("alone-{index}"), *attempt, queued).await;
         assert_eq!(shared[index], expected, "{record}");
         let both = (
             item(&backend, &format!("together-{index}")).await,
             item(&backend, &format!("alone-{index}")).await,
         );
         assert_eq!(both.0, both.1, "{record}");
+        let known = record["history"].as_array().map_or(0, Vec::len);
+        if expected.starts_with("won Attempt") && known > 0 {
+            let now = both.0["history"].as_array().unwrap();
+            assert_eq!(
+                now[..known],
+                record["history"].as_array().unwrap()[..],
+                "an entry was lost: {record}"
+            );
+            assert_eq!(now.len(), known + 1);
+        }
     }
     assert!(shared.iter().filter(|answer| answer.starts_with("won")).count() > 8, "{shared:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_share_a_request_do_what_they_do_alone() {
+    claims_together_do_what_they_do_alone(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_know_how_a_history_begins_share_a_request_and_lose_no_entry() {
+    claims_together_do_what_they_do_alone(Some(&queued())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_overtakes_the_mark_is_one_write_and_keeps_both_in_the_history() {
+    let backend = Backend::start().await.unwrap();
+    let (_, together, control) = tables(&backend).await;
+    let (marked, attempt) = records().remove(0);
+    let mut overtaken = marked.clone();
+    for absent in ["history", "queuedAt", "status"] {
+        overtaken.as_object_mut().unwrap().remove(absent);
+    }
+    for index in 0..50 {
+        put(&backend, &format!("t-{index}"), if index % 2 == 0 { &overtaken } else { &marked }).await;
+    }
+    let (together, queued) = (&together, &queued());
+    let claims = (0..50).map(|index| async move {
+        claim_after(together, &format!("t-{index}"), attempt, Some(queued)).await
+    });
+    let answers = join_all(claims).await;
+    assert!(answers.iter().all(|answer| answer == "won Attempt(1) Running"), "{answers:?}");
+    let expected = json!([marked["history"][0], {"at": now(), "status": "RUNNING", "by": "me"}]);
+    for index in 0..50 {
+        assert_eq!(item(&backend, &format!("t-{index}")).await["history"], expected, "{index}");
+    }
+    if std::env::var(ENDPOINT).is_err() {
+        // The first may go by itself.
+        let alone = calls(&control, "UpdateItem");
+        assert!(alone <= 12, "{alone} of 50 went once more by themselves");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use stageline::aws::{AwsError, Leavings, Write};
+use stageline::aws::Leavings;
 use stageline::protocol::command::Command;
-use stageline::protocol::outcome::{Decision, Failure, Outcome, decide};
-use stageline::task::{Attempt, ErrorKind, Status, Task, TaskId};
+use stageline::protocol::outcome::{Failure, Outcome, decide};
+use stageline::task::{ErrorKind, Status, Task};
 use stageline::trace;
-use stageline::{Code, Rejection};
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::acknowledge::{Acknowledger, Handle};
 use crate::child::{self, TimeLimits};
@@ -27,10 +26,11 @@ use crate::running::Begun;
 use crate::store::{self, LogParts};
 use crate::take::{Taken, take};
 
-/// How long the end of an attempt is tried to be written before it is left to the rescue.
-const WRITE_TRIES: u32 = 40;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+mod ending;
+
+pub(crate) use ending::Written;
+use ending::{end_unreadable, write_end};
+
 /// The variable that names a process's parent in a trace (OpenTelemetry, environment variables as carriers).
 const TRACEPARENT: &str = "TRACEPARENT";
 
@@ -54,16 +54,6 @@ struct Afterwards {
     yields: Duration,
     /// What became of the task, for the metrics, and the reason's code.
     outcome: Option<Observed>,
-}
-
-/// What became of the record at the end of an attempt.
-pub(crate) enum Written {
-    /// It says this.
-    As(Status),
-    /// It had moved on, or is gone.
-    ByOthers,
-    /// Nothing could be written.
-    Nothing,
 }
 
 /// Handles one command from a queue to its end.
@@ -227,48 +217,6 @@ async fn guarded(
     Ok((Box::pin(guard::judged(context, task, permit, outcome, &left.stderr)).await, left))
 }
 
-async fn write_end(context: &Context, task: &Task, decision: &Decision, left: &Leavings) -> Written {
-    let (me, now) = (&context.id, context.clock.now());
-    let mut pause = FIRST_PAUSE;
-    for _ in 0..WRITE_TRIES {
-        match context.aws.tasks.end_attempt(task, me, me.as_str(), decision, left, now).await {
-            Ok(Write::Applied | Write::AlreadyApplied) => return Written::As(decision.event.target()),
-            Ok(Write::Fenced) => {
-                context.meters.fenced_outcome();
-                warn!("outcome not written: the task has moved on");
-                return Written::ByOthers;
-            }
-            Ok(Write::NotFound) => {
-                warn!("outcome not written: the task was deleted");
-                return Written::ByOthers;
-            }
-            Err(error) if !is_by_content(&error) => {
-                warn!(%error, "outcome not written, trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Err(error) => {
-                // What the engine left may be the reason (a value that DynamoDB does not take).
-                error!(%error, "outcome not written");
-                let ended = end_with_fault(context, task, &error.to_string()).await;
-                return if ended { Written::As(Status::Failed) } else { Written::Nothing };
-            }
-        }
-    }
-    error!("outcome not written, given up; the task stays RUNNING until it is rescued");
-    Written::Nothing
-}
-
-/// Whether what was to be written is the reason: a value that DynamoDB does not take. Everything else may pass,
-/// a missing permission too, and until then the attempt's work is not thrown away.
-fn is_by_content(error: &AwsError) -> bool {
-    match error {
-        AwsError::Refused { code, .. } => code == "ValidationException",
-        AwsError::Unreadable { .. } => true,
-        _ => false,
-    }
-}
-
 async fn execute(
     context: &Context,
     task: &Task,
@@ -381,37 +329,6 @@ async fn run_inline(
             () = context.stop.cancelled() => return Ok(Outcome::Interrupted),
             () = &mut time_is_up => return Ok(Outcome::TimedOut { seconds: limit.as_secs(), soft }),
             () = orders.changed() => {}
-        }
-    }
-}
-
-/// The claim was won, but the record it returned cannot be read: somebody edited it after it was sent.
-async fn end_unreadable(context: &Context, id: &TaskId, attempt: Attempt, rejection: &Rejection) -> bool {
-    let mut task = Task::new(id.clone());
-    task.attempt = attempt;
-    let failure = Failure::fatal(rejection.code, rejection.message.clone());
-    end_minimally(context, &task, Outcome::Failed(failure)).await
-}
-
-async fn end_with_fault(context: &Context, task: &Task, reason: &str) -> bool {
-    let mut minimal = Task::new(task.id.clone());
-    (minimal.attempt, minimal.failures) = (task.attempt, task.failures);
-    let message = format!("the outcome could not be written: {reason}");
-    end_minimally(context, &minimal, Outcome::Failed(Failure::fatal(Code::WorkerFault, message))).await
-}
-
-async fn end_minimally(context: &Context, task: &Task, outcome: Outcome) -> bool {
-    let (me, now) = (&context.id, context.clock.now());
-    let decision = decide(outcome, task, now);
-    let left = Leavings::default();
-    match context.aws.tasks.end_attempt(task, me, me.as_str(), &decision, &left, now).await {
-        Ok(answer) => {
-            warn!(?answer, "ended without its outcome");
-            true
-        }
-        Err(error) => {
-            error!(%error, "not ended; the task stays RUNNING until it is rescued");
-            false
         }
     }
 }

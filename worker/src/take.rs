@@ -30,10 +30,11 @@ pub(crate) enum Taken {
 /// Claims the task of `command`, once more after it was rescued from a dead worker.
 pub(crate) async fn take(context: &Context, command: &Command) -> Result<Taken, AwsError> {
     let (id, mut attempt) = (&command.task_id, command.attempt);
-    let mut rescued = false;
+    // What is known of the record as it was sent is nothing of one that was rescued since.
+    let (mut queued, mut rescued) = (command.queued.as_ref(), false);
     loop {
         let now = context.clock.now();
-        let current = match context.aws.tasks.claim(id, attempt, &context.id, now).await? {
+        let current = match context.aws.tasks.claim(id, attempt, queued, &context.id, now).await? {
             Claimed::Won(task) => return Ok(Taken::Won(task)),
             Claimed::WonUnreadable(rejection) => return Ok(Taken::WonUnreadable(attempt.next(), rejection)),
             Claimed::Refused(current) => current,
@@ -56,7 +57,7 @@ pub(crate) async fn take(context: &Context, command: &Command) -> Result<Taken, 
                     Turn::Rescue => {}
                 }
                 match rescue(&context.aws, &task, &worker, &context.id, now).await? {
-                    Rescued::Claimable => (attempt, rescued) = (task.attempt, true),
+                    Rescued::Claimable => (attempt, queued, rescued) = (task.attempt, None, true),
                     Rescued::Ended => return Ok(Taken::Delete("its worker was lost, and it has ended")),
                     Rescued::Moved => return Ok(Taken::Leave("its record has just changed")),
                 }

@@ -4,7 +4,7 @@ use aws_lambda_events::event::dynamodb::Event;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use futures::{StreamExt, stream};
 use stageline::aws::{Aws, AwsError, Deployment, Outgoing, Signal, Write};
-use stageline::protocol::command::Command;
+use stageline::protocol::command::{Command, Queued};
 use stageline::protocol::dispatch::{Dispatch, Triage};
 use stageline::trace::{Kind, Span, Tracer};
 use stageline::{At, Clock};
@@ -123,6 +123,9 @@ impl Dispatcher {
         let command = |(ready, span): (&Ready, &Span)| {
             let mut command = Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt);
             command.traceparent = span.context().map(|context| context.to_string());
+            // As the mark will write it.
+            let begins = ready.dispatch.task.history.is_none();
+            command.queued = begins.then(|| Queued { at: now, by: self.by.to_owned() });
             Outgoing { command, delay: ready.dispatch.delay }
         };
         let commands: Vec<_> = batch.iter().zip(&spans).map(command).collect();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::At;
 use crate::task::{Attempt, TaskId};
 
 /// "Claim this task, if it is still at this attempt."
@@ -17,6 +18,18 @@ pub struct Command {
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Of a record without a history: how its history begins, whoever writes to it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Queued>,
+}
+
+/// The entry QUEUED of a history, which the sender of a command writes once that is sent. A claim may come before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// When; `queuedAt` of the record as well.
+    pub at: At,
+    /// Who.
+    pub by: String,
 }
 
 /// A message that is not a command of this version.
@@ -36,7 +49,7 @@ impl Command {
 
     /// The command for a task at an attempt.
     pub fn new(task_id: TaskId, attempt: Attempt) -> Self {
-        Self { v: Self::VERSION, task_id, attempt, traceparent: None }
+        Self { v: Self::VERSION, task_id, attempt, traceparent: None, queued: None }
     }
 
     /// The message body.
@@ -47,6 +60,11 @@ impl Command {
             body.push_str(r#","traceparent":""#);
             body.extend(traceparent.chars().filter(|c| c.is_ascii_hexdigit() || *c == '-'));
             body.push('"');
+        }
+        // A time and a text always have a JSON form.
+        if let Some(queued) = self.queued.as_ref().and_then(|queued| serde_json::to_string(queued).ok()) {
+            body.push_str(r#","queued":"#);
+            body.push_str(&queued);
         }
         body.push('}');
         body
@@ -71,6 +89,8 @@ mod tests {
         let mut command = Command::new("t:1".parse().unwrap(), Attempt(3));
         assert_eq!(Command::from_body(&command.to_body()).unwrap(), command);
         command.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
+        assert_eq!(Command::from_body(&command.to_body()).unwrap(), command);
+        command.queued = Some(Queued { at: At::from_millis(1_234), by: "a \"dispatcher\"".into() });
         assert_eq!(Command::from_body(&command.to_body()).unwrap(), command);
     }
 

@@ -3,6 +3,7 @@
 
 use super::{Update, entry};
 use crate::At;
+use crate::protocol::command::Queued;
 use crate::protocol::due::{Due, due, due_key};
 use crate::protocol::outcome::Decision;
 use crate::task::{Artifact, Attempt, DispatchStatus, Event, Status, Task, WorkerId};
@@ -19,11 +20,16 @@ pub(super) const LEFT: [&str; 8] = [
     "artifacts",
 ];
 
-/// A worker takes the task: the attempt goes up by one, which fences whoever held it before.
-pub(in crate::aws) fn claim(attempt: Attempt, worker: &WorkerId, now: At) -> Update {
+/// A worker takes the task: the attempt goes up by one, which fences whoever held it before. `queued` is what the
+/// command says of a record that had no history when it was sent.
+pub(in crate::aws) fn claim(attempt: Attempt, queued: Option<&Queued>, worker: &WorkerId, now: At) -> Update {
     let mut update = Update::default();
-    // How long the history is, the claim cannot know: the writes before and after it trim.
-    update.push_history(&[], entry(now, Event::Claimed.target(), worker.as_str(), None));
+    let claimed = entry(now, Event::Claimed.target(), worker.as_str(), None);
+    match queued {
+        Some(queued) => update.push_history_after(queued, claimed),
+        // How long the history is, the claim cannot know: the writes before and after it trim.
+        None => update.push_history(&[], claimed),
+    };
     update
         .set("status", Event::Claimed.target().as_str())
         .set("attempt", attempt.next().0)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::update::{Assigned, Condition, Update};
+use super::update::{Appended, Assigned, Condition, Update};
 
 /// The expressions of one update, with what their placeholders stand for.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,10 @@ impl Update {
             clauses[0].1.push(match assigned {
                 Assigned::To(value) => format!("{name} = {}", made.value(value)),
                 Assigned::IfAbsent(value) => format!("{name} = if_not_exists({name}, {})", made.value(value)),
-                Assigned::Appended(list) => {
-                    let (empty, list) = (made.value(AttributeValue::L(vec![])), made.value(list));
-                    format!("{name} = list_append(if_not_exists({name}, {empty}), {list})")
+                Assigned::Appended(Appended { first, then, .. }) => {
+                    let (first, then) =
+                        (made.value(AttributeValue::L(first)), made.value(AttributeValue::L(then)));
+                    format!("{name} = list_append(if_not_exists({name}, {first}), {then})")
                 }
             });
         }
@@ -87,10 +88,13 @@ impl Expression {
             }
             Condition::Present(attribute) => format!("attribute_exists({})", self.name(&attribute)),
             Condition::Not(condition) => format!("NOT {}", self.condition(*condition)),
-            Condition::Any(conditions) => {
-                let any: Vec<_> = conditions.into_iter().map(|one| self.condition(one)).collect();
-                format!("({})", any.join(" OR "))
-            }
+            Condition::Any(conditions) => self.joined(conditions, " OR "),
+            Condition::All(conditions) => self.joined(conditions, " AND "),
         }
+    }
+
+    fn joined(&mut self, conditions: Vec<Condition>, by: &str) -> String {
+        let conditions: Vec<_> = conditions.into_iter().map(|one| self.condition(one)).collect();
+        format!("({})", conditions.join(by))
     }
 }

@@ -21,8 +21,9 @@ pub(super) use dispatch::{cancel, dead_letter, defer, hold, mark_queued, reject,
 pub use request::Request;
 pub(super) use request::ask;
 pub(super) use statement::Statement;
+pub(super) use update::Condition;
 pub(super) use update::Update;
-use update::{Condition, number, text};
+use update::{number, text};
 pub use worker::Signal;
 pub(super) use worker::{beat, signal};
 

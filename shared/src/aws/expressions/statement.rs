@@ -11,14 +11,15 @@ pub(in crate::aws) struct Statement {
     pub text: String,
     /// The values.
     pub parameters: Vec<AttributeValue>,
-    /// Attributes that have to be there for it, and not for the update.
-    pub wanted: Vec<String>,
+    /// What has to be true for it, and not for the update.
+    pub wanted: Vec<Condition>,
 }
 
 impl Update {
     /// The update of the item `key` = `id` of `table` as a statement that returns the new item if `returned`.
     /// It may be refused where the update is not, never the reverse: a statement can neither keep what is
-    /// there nor begin a list, so it wants both to be there already. `None` for what no statement says.
+    /// there nor begin a list, so it wants both to be there already, or to be as it writes them. `None` for what
+    /// no statement says.
     pub fn statement(&self, table: &str, key: &str, id: &str, returned: bool) -> Option<Statement> {
         if !self.adds.is_empty() || !self.deletes.is_empty() || table.contains('"') {
             return None;
@@ -31,12 +32,20 @@ impl Update {
                     made.say(&[" SET \"", attribute, "\"=?"]);
                     made.parameters.push(value.clone());
                 }
-                Assigned::IfAbsent(_) => made.wanted.push(attribute.clone()),
-                Assigned::Appended(list) => {
-                    // In a function's argument a quoted name would be a string.
-                    made.say(&[" SET \"", attribute, "\"=list_append(", attribute, ",?)"]);
-                    made.parameters.push(list.clone());
-                }
+                Assigned::IfAbsent(_) => made.wanted.push(Condition::Present(attribute.clone())),
+                Assigned::Appended(appended) => match &appended.is_first {
+                    None => {
+                        // In a function's argument a quoted name would be a string.
+                        made.say(&[" SET \"", attribute, "\"=list_append(", attribute, ",?)"]);
+                        made.parameters.push(AttributeValue::L(appended.then.clone()));
+                    }
+                    Some(is_first) => {
+                        made.say(&[" SET \"", attribute, "\"=?"]);
+                        made.parameters.push(appended.anew());
+                        let none = Condition::Absent(attribute.clone());
+                        made.wanted.push(Condition::Any(vec![none, is_first.clone()]));
+                    }
+                },
             }
         }
         for attribute in &self.removes {
@@ -44,12 +53,10 @@ impl Update {
         }
         made.say(&[" WHERE \"", key, "\"=?"]);
         made.parameters.push(AttributeValue::S(id.to_owned()));
-        for attribute in made.wanted.clone() {
-            made.say(&[" AND \"", &attribute, "\" IS NOT MISSING"]);
-        }
         // A statement never makes an item, so its key is there.
         let its_key = Condition::Present(key.to_owned());
-        for condition in self.conditions.iter().filter(|condition| **condition != its_key) {
+        let wanted = made.wanted.clone();
+        for condition in wanted.iter().chain(&self.conditions).filter(|condition| **condition != its_key) {
             made.text.push_str(" AND ");
             made.condition(condition);
         }
@@ -94,13 +101,16 @@ impl Statement {
                 self.condition(condition);
                 self.text.push(')');
             }
-            Condition::Any(conditions) => {
-                for (index, condition) in conditions.iter().enumerate() {
-                    self.text.push_str(if index == 0 { "(" } else { " OR " });
-                    self.condition(condition);
-                }
-                self.text.push(')');
-            }
+            Condition::Any(conditions) => self.joined(conditions, " OR "),
+            Condition::All(conditions) => self.joined(conditions, " AND "),
         }
+    }
+
+    fn joined(&mut self, conditions: &[Condition], by: &str) {
+        for (index, condition) in conditions.iter().enumerate() {
+            self.text.push_str(if index == 0 { "(" } else { by });
+            self.condition(condition);
+        }
+        self.text.push(')');
     }
 }

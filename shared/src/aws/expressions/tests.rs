@@ -2,12 +2,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::update::Assigned;
 use super::*;
-use crate::task::{Attempt, Event, HISTORY_ITEMS, Task};
+use crate::protocol::command::Queued;
+use crate::task::{Attempt, Event, HISTORY_ITEMS, Item, Task};
 use crate::{Code, Rejection};
 
 #[test]
 fn a_claims_condition_holds_exactly_the_states_of_the_table() {
-    let update = claim(Attempt(2), &"w".parse().unwrap(), At::from_millis(0)).expression();
+    let update = claim(Attempt(2), None, &"w".parse().unwrap(), At::from_millis(0)).expression();
     let named: Vec<_> = Status::ALL
         .into_iter()
         .filter(|status| {
@@ -23,8 +24,8 @@ fn a_claims_condition_holds_exactly_the_states_of_the_table() {
 #[test]
 fn only_the_first_attempt_may_be_absent() {
     let worker = "w".parse().unwrap();
-    let first = claim(Attempt(0), &worker, At::from_millis(0)).expression().condition;
-    let second = claim(Attempt(1), &worker, At::from_millis(0)).expression().condition;
+    let first = claim(Attempt(0), None, &worker, At::from_millis(0)).expression().condition;
+    let second = claim(Attempt(1), None, &worker, At::from_millis(0)).expression().condition;
     assert!(first.contains("attribute_not_exists(#attempt)"), "{first}");
     assert!(!second.contains("attribute_not_exists(#attempt)"), "{second}");
 }
@@ -44,7 +45,7 @@ fn a_full_history_loses_its_oldest_entry() {
 
 #[test]
 fn a_history_that_is_no_list_begins_anew_and_leaves_no_value_unused() {
-    let update = claim(Attempt(0), &"w".parse().unwrap(), At::from_millis(0));
+    let update = claim(Attempt(0), None, &"w".parse().unwrap(), At::from_millis(0));
     let appending = update.clone().expression();
     assert!(appending.update.contains("list_append"));
     let update = update.with_new_history().unwrap();
@@ -61,4 +62,71 @@ fn nothing_of_a_record_is_part_of_an_expressions_text() {
     let statement = update.statement("tasks", "id", "evil", true).unwrap();
     let update = update.expression();
     assert!(![update.update, update.condition, statement.text].iter().any(|text| text.contains("evil")));
+}
+
+/// `update` of a record that has nothing but an id, as far as it sets values.
+fn applied(update: &Update) -> Item {
+    let sets = update.sets.iter().map(|(attribute, assigned)| match assigned {
+        Assigned::To(value) | Assigned::IfAbsent(value) => (attribute.clone(), value.clone()),
+        Assigned::Appended(appended) => (attribute.clone(), appended.anew()),
+    });
+    sets.chain([("id".to_owned(), text("t"))]).collect()
+}
+
+#[test]
+fn a_claim_knows_the_mark_of_its_commands_sender_and_no_other() {
+    let task = Task::new("t".parse().unwrap());
+    let queued = Queued { at: At::from_millis(7), by: "dispatcher".to_owned() };
+    let claim = claim(Attempt(0), Some(&queued), &"w".parse().unwrap(), At::from_millis(9));
+    let wanted = claim.statement("tasks", "id", "t", true).unwrap().wanted;
+    let fits = |item: &Item| {
+        let filled = [("accountId", text("a")), ("createdAt", text("x"))];
+        let item =
+            filled.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(item.clone()).collect();
+        wanted.iter().all(|condition| condition.holds(&item))
+    };
+    let marked = |by: &str, at: i64| applied(&mark_queued(&task, by, At::from_millis(at)));
+    let mark = marked(&queued.by, 7);
+    assert!(fits(&Item::new()) && fits(&mark));
+    assert!(!fits(&marked(&queued.by, 8)));
+    let history = |item: &Item| -> Vec<HistoryEntry> {
+        serde_dynamo::from_attribute_value(item["history"].clone()).unwrap()
+    };
+    assert_eq!(history(&applied(&claim))[..1], history(&mark));
+}
+
+#[test]
+fn a_condition_holds_of_an_item_as_dynamodb_says() {
+    use Condition::{Absent, AbsentOrNull, All, Any, AtMost, Is, Not, OneOf, Present};
+    let name = |name: &str| name.to_owned();
+    let item: Item = [("t", text("b")), ("n", number(10)), ("z", AttributeValue::Null(true))]
+        .map(|(k, v)| (name(k), v))
+        .into();
+    let is = |attribute, value| Is(name(attribute), text(value));
+    for (condition, expected) in [
+        (is("t", "b"), true),
+        (is("t", "c"), false),
+        (is("absent", "b"), false),
+        (AtMost(name("t"), text("b")), true),
+        (AtMost(name("t"), text("a")), false),
+        (AtMost(name("n"), number(10)), true),
+        // As numbers, not as texts.
+        (AtMost(name("n"), number(9)), false),
+        (AtMost(name("n"), text("9")), false),
+        (AtMost(name("absent"), number(9)), false),
+        (OneOf(name("t"), vec![text("a"), text("b")]), true),
+        (OneOf(name("absent"), vec![text("a")]), false),
+        (Absent(name("absent")), true),
+        (Absent(name("z")), false),
+        (AbsentOrNull(name("z")), true),
+        (AbsentOrNull(name("absent")), true),
+        (AbsentOrNull(name("t")), false),
+        (Present(name("z")), true),
+        (Not(Box::new(is("absent", "b"))), true),
+        (Any(vec![is("t", "a"), is("t", "b")]), true),
+        (All(vec![is("t", "a"), is("t", "b")]), false),
+        (All(vec![Present(name("n")), is("t", "b")]), true),
+    ] {
+        assert_eq!(condition.holds(&item), expected, "{condition:?}");
+    }
 }

@@ -4,8 +4,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::entry;
 use crate::At;
-use crate::task::{Attempt, Event, HISTORY_ITEMS, HistoryEntry, Status, Task, WorkerId};
+use crate::protocol::command::Queued;
+use crate::task::{Attempt, Event, HISTORY_ITEMS, HistoryEntry, Item, Status, Task, WorkerId};
 
 /// An update of one item, with its condition.
 #[derive(Clone, Debug, Default)]
@@ -24,13 +26,31 @@ pub(super) enum Assigned {
     To(AttributeValue),
     /// This value, unless the item has one.
     IfAbsent(AttributeValue),
-    /// The list that it is, with this list behind it; a list anew where there is none.
-    Appended(AttributeValue),
+    /// The list that it is, with another behind it.
+    Appended(Appended),
+}
+
+/// What is put behind a list.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Appended {
+    /// How the list begins where there is none.
+    pub first: Vec<AttributeValue>,
+    /// What comes behind it.
+    pub then: Vec<AttributeValue>,
+    /// Where this holds, the list is exactly `first`. Never so of a `first` of which nothing is known.
+    pub is_first: Option<Condition>,
+}
+
+impl Appended {
+    /// The list where there was none.
+    pub fn anew(&self) -> AttributeValue {
+        AttributeValue::L(self.first.iter().chain(&self.then).cloned().collect())
+    }
 }
 
 /// What has to be true of the item.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Condition {
+pub(in crate::aws) enum Condition {
     /// The attribute has this value.
     Is(String, AttributeValue),
     /// It is there, and not greater.
@@ -47,6 +67,33 @@ pub(super) enum Condition {
     Not(Box<Condition>),
     /// One of them is true.
     Any(Vec<Condition>),
+    /// They are all true.
+    All(Vec<Condition>),
+}
+
+impl Condition {
+    /// Whether it is true of `item`, as DynamoDB decides it.
+    pub fn holds(&self, item: &Item) -> bool {
+        match self {
+            Self::Is(attribute, value) => item.get(attribute) == Some(value),
+            Self::AtMost(attribute, most) => match (item.get(attribute), most) {
+                (Some(AttributeValue::S(text)), AttributeValue::S(most)) => text <= most,
+                (Some(AttributeValue::N(number)), AttributeValue::N(most)) => {
+                    matches!((number.parse::<f64>(), most.parse::<f64>()), (Ok(number), Ok(most)) if number <= most)
+                }
+                _ => false,
+            },
+            Self::OneOf(attribute, values) => item.get(attribute).is_some_and(|value| values.contains(value)),
+            Self::Absent(attribute) => !item.contains_key(attribute),
+            Self::AbsentOrNull(attribute) => {
+                matches!(item.get(attribute), None | Some(AttributeValue::Null(_)))
+            }
+            Self::Present(attribute) => item.contains_key(attribute),
+            Self::Not(condition) => !condition.holds(item),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(item)),
+            Self::All(conditions) => conditions.iter().all(|condition| condition.holds(item)),
+        }
+    }
 }
 
 impl Update {
@@ -82,8 +129,26 @@ impl Update {
                 known[known.len() + 1 - HISTORY_ITEMS..].iter().cloned().chain([entry]).collect();
             return self.set_json("history", &kept);
         }
-        let entry = serde_dynamo::to_attribute_value(vec![entry]).unwrap_or(AttributeValue::L(vec![]));
-        self.sets.push(("history".to_owned(), Assigned::Appended(entry)));
+        self.append_history(Appended { first: vec![], then: vec![item(&entry)], is_first: None })
+    }
+
+    /// Appends to `history`, of which is known how it begins once `queued` was written.
+    pub(super) fn push_history_after(&mut self, queued: &Queued, next: HistoryEntry) -> &mut Self {
+        let first = entry(queued.at, Status::Queued, &queued.by, None);
+        // Whoever puts a task into this state writes that time anew, and no entry comes without a change of state.
+        let is_first = Condition::All(vec![
+            Condition::Is("status".to_owned(), text(Status::Queued.as_str())),
+            Condition::Is("queuedAt".to_owned(), text(&queued.at.to_string())),
+        ]);
+        self.append_history(Appended {
+            first: vec![item(&first)],
+            then: vec![item(&next)],
+            is_first: Some(is_first),
+        })
+    }
+
+    fn append_history(&mut self, appended: Appended) -> &mut Self {
+        self.sets.push(("history".to_owned(), Assigned::Appended(appended)));
         self
     }
 
@@ -91,8 +156,8 @@ impl Update {
     /// entry begins a new one. `None` when this update appends nothing.
     pub fn with_new_history(mut self) -> Option<Self> {
         let (_, assigned) = self.sets.iter_mut().find(|(_, to)| matches!(to, Assigned::Appended(_)))?;
-        if let Assigned::Appended(entry) = assigned {
-            *assigned = Assigned::To(std::mem::replace(entry, AttributeValue::Null(true)));
+        if let Assigned::Appended(appended) = assigned {
+            *assigned = Assigned::To(appended.anew());
         }
         Some(self)
     }
@@ -181,6 +246,11 @@ impl From<u32> for AttributeText {
     fn from(n: u32) -> Self {
         Self(number(n))
     }
+}
+
+/// Our own types have a DynamoDB form.
+fn item(entry: &HistoryEntry) -> AttributeValue {
+    serde_dynamo::to_attribute_value(entry).unwrap_or(AttributeValue::Null(true))
 }
 
 pub(super) fn text(value: &str) -> AttributeValue {

@@ -5,11 +5,13 @@ use crate::At;
 use crate::aws::AwsError;
 use crate::aws::expressions::{self, Leavings};
 use crate::protocol::claim::Current;
+use crate::protocol::command::Queued;
 use crate::protocol::outcome::Decision;
 use crate::task::{Attempt, Status, Task, TaskId, WorkerId};
 
 impl TasksTable {
-    /// Takes the task for `worker`, if it is still at `attempt`.
+    /// Takes the task for `worker`, if it is still at `attempt`. `queued` is the command's, at the command's
+    /// attempt: with it a claim that comes before the sender's mark is one write, and keeps both in the history.
     ///
     /// # Errors
     /// When the call fails. The SDK repeats a call whose answer was lost, so a refusal that shows this
@@ -18,11 +20,12 @@ impl TasksTable {
         &self,
         id: &TaskId,
         attempt: Attempt,
+        queued: Option<&Queued>,
         worker: &WorkerId,
         now: At,
     ) -> Result<Claimed, AwsError> {
         const CALL: &str = "UpdateItem tasks (claim)";
-        let update = expressions::claim(attempt, worker, now);
+        let update = expressions::claim(attempt, queued, worker, now);
         Ok(match self.update(CALL, id.as_str(), update, Show::New).await? {
             Answer::Applied(item) => match Task::from_item(item) {
                 Ok(task) => Claimed::Won(Box::new(task)),

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, warn};
 
-use crate::aws::expressions::{Statement, Update};
+use crate::aws::expressions::{Condition, Statement, Update};
 use crate::aws::{AwsError, Retry};
 use crate::task::Item;
 
@@ -260,11 +260,11 @@ fn sent(answer: Result<Answer, oneshot::error::RecvError>) -> Sent {
     }
 }
 
-/// What an error says of the update whose statement also wants these attributes.
-fn refused(error: BatchStatementError, wanted: &[String]) -> Answer {
+/// What an error says of the update whose statement also wants this to be true.
+fn refused(error: BatchStatementError, wanted: &[Condition]) -> Answer {
     let by_condition = error.code == Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed);
     match error.item {
-        Some(item) if by_condition && wanted.iter().all(|name| item.contains_key(name)) => {
+        Some(item) if by_condition && wanted.iter().all(|condition| condition.holds(&item)) => {
             Answer::Refused(Some(item))
         }
         None if by_condition && wanted.is_empty() => Answer::Refused(None),
@@ -307,7 +307,7 @@ mod tests {
             names.iter().map(|name| ((*name).to_owned(), AttributeValue::Null(true))).collect::<Item>()
         });
         let error = BatchStatementError::builder().code(code).set_item(item).build();
-        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let wanted: Vec<_> = wanted.iter().map(|name| Condition::Present((*name).to_owned())).collect();
         match refused(error, &wanted) {
             Answer::Applied(_) => "applied".to_owned(),
             Answer::Refused(item) => format!("refused, {} shown", item.map_or(0, |item| item.len())),
