@@ -35,7 +35,7 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
               are these counts times `bench/prices.toml`, calls of the dispatcher included. Tasks come as a \
               backlog, so that messages travel in batches of ten. Their records have `accountId` and `createdAt`, \
               as `stageline submit` and dashboards write them; one without costs the same, and a unit more where \
-              a claim overtakes the mark.");
+              a claim comes before the dispatcher's mark.");
     // How many come together depends on what else runs.
     let plain = of_tasks("no-op command", 500, SLOTS, json!({"command": "/bin/true"}), &[]).await;
     let retry = retry().await;

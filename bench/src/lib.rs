@@ -28,7 +28,6 @@ pub mod spawn;
 pub mod statistics;
 pub mod worker;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -68,25 +67,12 @@ pub async fn run(args: &Args) -> Result<Results> {
     let target = root.join("target/bench");
     std::fs::create_dir_all(&target)?;
     std::fs::write(target.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
-    let document = markdown(&results) + &appendices(&root.join("bench/appendix"));
+    let document = markdown(&results);
     std::fs::write(target.join("performance.md"), &document)?;
     if args.only.is_empty() {
         std::fs::write(root.join("docs/performance.md"), &document)?;
     }
     Ok(results)
-}
-
-/// What people have written to follow the figures: the Markdown files of a folder, in the order of their names.
-fn appendices(folder: &Path) -> String {
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    files.sort();
-    files
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .map(|text| format!("\n{text}"))
-        .collect()
 }
 
 async fn sections(args: &Args, scope: &Scope) -> Vec<Section> {
@@ -126,19 +112,4 @@ async fn sections(args: &Args, scope: &Scope) -> Vec<Section> {
         sections.rotate_left(1);
     }
     sections
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn appendices_follow_in_the_order_of_their_names_and_may_be_absent() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(appendices(&folder.path().join("absent")), "");
-        for (name, text) in [("2.md", "## B\n"), ("1.md", "## A\n"), ("note.txt", "no")] {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        assert_eq!(appendices(folder.path()), "\n## A\n\n## B\n");
-    }
 }

@@ -33,9 +33,33 @@ use crate::records::{self, Ended};
 const PUTS: usize = 16;
 /// The mapping's batch.
 const BATCH: usize = 100;
+/// Batches at once, where no stream brings them one after the other.
+const BATCHES: usize = 4;
 const LOOK: Duration = Duration::from_millis(50);
 /// No task of a run may take this long without any progress of the run.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// Whether anything still happens.
+struct Moving {
+    since: Instant,
+    last: (u64, u64),
+}
+
+impl Default for Moving {
+    fn default() -> Self {
+        Self { since: Instant::now(), last: (0, 0) }
+    }
+}
+
+impl Moving {
+    /// What is counted now; whether that has been the same for too long.
+    fn has_stopped(&mut self, now: (u64, u64)) -> bool {
+        if now != self.last {
+            *self = Self { since: Instant::now(), last: now };
+        }
+        self.since.elapsed() > STALLED
+    }
+}
 
 /// Who asks AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,14 +225,16 @@ impl Rig {
     /// # Errors
     /// As [`Rig::put`]; or the dispatcher fails for a record.
     pub async fn put_and_send(&self, tasks: Vec<Task>) -> Result<()> {
-        for batch in tasks.chunks(BATCH) {
-            self.put(batch.to_vec()).await?;
-            let records = batch.iter().enumerate().map(|(number, task)| records::inserted(number, task));
-            let records = json!({"Records": records.collect::<Result<Vec<_>>>()?});
-            let answer = self.dispatcher.handle(serde_json::from_value(records)?).await;
-            ensure!(answer.batch_item_failures.is_empty(), "the dispatcher failed for some records");
-        }
-        Ok(())
+        stream::iter(tasks.chunks(BATCH).map(Ok))
+            .try_for_each_concurrent(BATCHES, |batch| async move {
+                self.put(batch.to_vec()).await?;
+                let records = batch.iter().enumerate().map(|(number, task)| records::inserted(number, task));
+                let records = json!({"Records": records.collect::<Result<Vec<_>>>()?});
+                let answer = self.dispatcher.handle(serde_json::from_value(records)?).await;
+                ensure!(answer.batch_item_failures.is_empty(), "the dispatcher failed for some records");
+                Ok(())
+            })
+            .await
     }
 
     /// Messages that can be received, are in somebody's hands, or wait.
@@ -234,28 +260,43 @@ impl Rig {
     /// # Errors
     /// A task did not complete, or nothing moves any more.
     pub async fn ended(&self, prefix: &str, count: usize, worker: &mut WorkerProcess) -> Result<Vec<Ended>> {
-        let (mut moved, mut last) = (Instant::now(), (0, 0));
+        let mut moving = Moving::default();
         loop {
-            worker.lives()?;
-            let sent = self.dispatcher.tally().sent.load(Ordering::Relaxed);
-            let messages = self.messages().await?;
+            let messages = self.look(&mut moving, worker).await.with_context(|| prefix.to_owned())?;
             if messages == 0 {
                 let ended = records::ended(&self.endpoint, &self.deployment.tasks_table, prefix).await?;
                 if ended.len() == count {
                     return Ok(ended);
                 }
             }
-            if (sent, messages) != last {
-                (moved, last) = (Instant::now(), (sent, messages));
-            }
-            if moved.elapsed() > STALLED {
-                bail!(
-                    "{prefix}: nothing has moved for {STALLED:?}; {messages} messages left\n{}",
-                    worker.last_words()
-                );
-            }
             tokio::time::sleep(if messages == 0 { LOOK * 2 } else { LOOK }).await;
         }
+    }
+
+    /// Waits until no more than `count` messages are left; gives how many.
+    ///
+    /// # Errors
+    /// Nothing moves any more.
+    pub async fn at_most(&self, count: usize, worker: &mut WorkerProcess) -> Result<usize> {
+        let mut moving = Moving::default();
+        loop {
+            let messages = usize::try_from(self.look(&mut moving, worker).await?)?;
+            if messages <= count {
+                return Ok(messages);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many messages are left, while something moves.
+    async fn look(&self, moving: &mut Moving, worker: &mut WorkerProcess) -> Result<u64> {
+        worker.lives()?;
+        let sent = self.dispatcher.tally().sent.load(Ordering::Relaxed);
+        let messages = self.messages().await?;
+        if moving.has_stopped((sent, messages)) {
+            bail!("nothing has moved for {STALLED:?}; {messages} messages left\n{}", worker.last_words());
+        }
+        Ok(messages)
     }
 
     /// Stops everything.
