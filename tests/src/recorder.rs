@@ -3,26 +3,13 @@
 //! itself, from a bucket in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, TRANSFER_ENCODING};
-use hyper::http::request::Parts;
-use hyper::http::uri::{Authority, Scheme};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use stageline::aws::Deployment;
 use stageline::task::Lane;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use stageline_loopback::{Bytes, Loopback, Parts, Response, TARGET, Upstream};
 
 use crate::s3::{Access, Bucket};
 
@@ -32,19 +19,16 @@ pub type Permissions = BTreeMap<String, BTreeSet<String>>;
 /// The address of one program. Dropped, it stops listening and closes every connection.
 #[derive(Debug)]
 pub struct Recorder {
-    address: SocketAddr,
+    address: Loopback,
     shared: Arc<Shared>,
-    _stop: DropGuard,
 }
 
 #[derive(Debug)]
 struct Shared {
-    upstream: Authority,
-    client: Client<HttpConnector, Full<Bytes>>,
+    upstream: Upstream,
     deployment: Deployment,
     bucket: Bucket,
     seen: Mutex<Permissions>,
-    stop: CancellationToken,
 }
 
 impl Recorder {
@@ -53,28 +37,20 @@ impl Recorder {
     /// # Errors
     /// `upstream` is no address, or no port can be had.
     pub async fn start(upstream: &str, deployment: &Deployment) -> Result<Self> {
-        let upstream: Uri = upstream.parse().with_context(|| format!("{upstream} is no address"))?;
-        let upstream = upstream.authority().context("the address has no host")?.clone();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            upstream,
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            upstream: Upstream::new(upstream)?,
             deployment: deployment.clone(),
             bucket: Bucket::default(),
             seen: Mutex::default(),
-            stop: stop.clone(),
         });
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared))));
-        Ok(Self { address, shared, _stop: stop.drop_guard() })
+        let serving = Arc::clone(&shared);
+        let address = Loopback::start(move |_, parts, body| serve(Arc::clone(&serving), parts, body));
+        Ok(Self { address: address.await?, shared })
     }
 
     /// The address to give to the program as `AWS_ENDPOINT_URL`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.address.endpoint()
     }
 
     /// The bucket behind it, whatever it is called.
@@ -93,27 +69,8 @@ impl Recorder {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        // One that was gone before it was taken is of no interest.
-        if let Ok((stream, _)) = listener.accept().await {
-            let served = connection(stream, Arc::clone(&shared));
-            tokio::spawn(shared.stop.clone().run_until_cancelled_owned(served));
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    stream.set_nodelay(true).ok();
-    let service = service_fn(|request| serve(Arc::clone(&shared), request));
-    // It ends by an error when its client dies.
-    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
-}
-
-async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
-    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+async fn serve(shared: Arc<Shared>, parts: Parts, body: Bytes) -> Result<Response> {
+    let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok());
     let Some(target) = target.map(str::to_owned) else {
         let (access, answer) = shared.bucket.serve(&parts.method, &parts.uri, &body);
         match access.map(of_s3) {
@@ -126,26 +83,12 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         Ok(all) => all.into_iter().for_each(|(resource, action)| shared.note(resource, action)),
         Err(error) => shared.note("unknown".to_owned(), format!("{target}: {error:#}")),
     }
-    shared.forward(parts, body).await
+    shared.upstream.send(parts, body).await
 }
 
 impl Shared {
     fn note(&self, resource: String, action: String) {
         self.seen().entry(resource).or_default().insert(action);
-    }
-
-    async fn forward(&self, mut parts: Parts, body: Bytes) -> Result<Response<Full<Bytes>>> {
-        let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.upstream.clone());
-        parts.uri = Uri::from_parts(uri)?;
-        // Hop by hop: each side keeps its own connection.
-        parts.headers.remove(CONNECTION);
-        let response = self.client.request(Request::from_parts(parts, Full::new(body))).await?;
-        let (mut parts, body) = response.into_parts();
-        parts.headers.remove(CONNECTION);
-        parts.headers.remove(TRANSFER_ENCODING);
-        Ok(Response::from_parts(parts, Full::new(body.collect().await?.to_bytes())))
     }
 
     fn seen(&self) -> MutexGuard<'_, Permissions> {

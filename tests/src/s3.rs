@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Response, StatusCode, Uri};
 
@@ -32,7 +31,7 @@ struct State {
     next_upload: u32,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Bytes>;
 
 /// Any time does; the store's own is never compared.
 const MODIFIED: &str = "Sat, 21 Nov 2026 12:00:00 GMT";
@@ -191,20 +190,20 @@ impl<'a> Query<'a> {
 }
 
 fn plain(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
     answer
 }
 
 fn xml(status: StatusCode, body: &str) -> Answer {
     let text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}");
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let mut answer = Response::new(Bytes::from(text));
     *answer.status_mut() = status;
     answer
 }
 
 fn tagged(content: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(content));
+    let mut answer = Response::new(content);
     answer.headers_mut().insert("etag", hyper::header::HeaderValue::from_static("\"1\""));
     answer
 }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hyper::StatusCode;
 use serde_json::json;
 use stageline::Clock;
 use stageline::task::Status;
+use stageline_loopback::{Loopback, Parts, Response};
 use stageline_tests::process::WorkerProcess;
 use stageline_tests::system::{Stack, eventually, id};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -42,52 +42,45 @@ print("::stageline", json.dumps({"result": {"done": done, "resumed": resumed}}))
 "#;
 
 /// A metadata service of version 2: what it was told to say under a path, and 404.
-#[derive(Clone)]
 struct Imds {
-    address: String,
-    says: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    address: Loopback,
+    says: Arc<Mutex<Says>>,
 }
+
+type Says = BTreeMap<&'static str, String>;
 
 impl Imds {
     async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let imds = Self { address: format!("http://{}", listener.local_addr()?), says: Arc::default() };
-        let answering = imds.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let _broken_off = answering.answer(stream).await;
-            }
+        let says: Arc<Mutex<Says>> = Arc::default();
+        let saying = Arc::clone(&says);
+        let address = Loopback::start(move |_, parts, _| {
+            let (status, body) = to(&parts, &saying.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut answer = Response::new(body.into());
+            *answer.status_mut() = status;
+            async { Ok(answer) }
         });
-        Ok(imds)
+        Ok(Self { address: address.await?, says })
+    }
+
+    fn url(&self) -> String {
+        self.address.endpoint()
     }
 
     fn say(&self, path: &'static str, body: String) {
         self.says.lock().unwrap_or_else(PoisonError::into_inner).insert(path, body);
     }
+}
 
-    async fn answer(&self, mut stream: TcpStream) -> Result<()> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8(head)?;
-        let (status, body) = self.to(&head);
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-        Ok(stream.write_all(answer.as_bytes()).await?)
+fn to(asked: &Parts, says: &Says) -> (StatusCode, String) {
+    let path = asked.uri.path();
+    if asked.method == "PUT" && path == "/latest/api/token" {
+        return (StatusCode::OK, "a-token".to_owned());
     }
-
-    fn to(&self, head: &str) -> (&'static str, String) {
-        if head.starts_with("PUT /latest/api/token ") {
-            return ("200 OK", "a-token".to_owned());
-        }
-        if !head.contains("x-aws-ec2-metadata-token: a-token\r\n") {
-            return ("401 Unauthorized", String::new());
-        }
-        let says = self.says.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = says.iter().find(|(path, _)| head.starts_with(&format!("GET /latest/meta-data/{path} ")));
-        said.map_or(("404 Not Found", String::new()), |(_, body)| ("200 OK", body.clone()))
+    if asked.headers.get("x-aws-ec2-metadata-token").is_none_or(|token| token != "a-token") {
+        return (StatusCode::UNAUTHORIZED, String::new());
     }
+    let said = path.strip_prefix("/latest/meta-data/").and_then(|path| says.get(path));
+    said.map_or((StatusCode::NOT_FOUND, String::new()), |body| (StatusCode::OK, body.clone()))
 }
 
 fn seconds_from_now(seconds: u64) -> String {
@@ -140,7 +133,7 @@ impl Bench {
 async fn a_spot_notice_hands_the_task_back_and_another_machine_goes_on_from_its_checkpoint() -> Result<()> {
     let bench = Bench::start().await?;
     let imds = Imds::start().await?;
-    let mut first = bench.worker("first", &imds.address).await?;
+    let mut first = bench.worker("first", &imds.url()).await?;
     let log = bench.folder.path().join("log");
     let record = json!({
         "id": id("spot"), "status": "PENDING", "engine": "python", "script": "count.py", "params": {"log": log},
@@ -163,7 +156,7 @@ async fn a_spot_notice_hands_the_task_back_and_another_machine_goes_on_from_its_
     let last = *steps("1").last().context("steps")?;
 
     // The same machine, started anew, takes nothing; another one does.
-    let mut again = bench.worker("again", &imds.address).await?;
+    let mut again = bench.worker("again", &imds.url()).await?;
     assert!(again.ended().await?.success());
     let _second = bench.worker("second", "http://127.0.0.1:1").await?;
     let ended = bench.stack.completed(&task).await?;
@@ -180,7 +173,7 @@ async fn a_machine_at_risk_leaves_new_tasks_to_another_one_and_keeps_what_it_has
     let bench = Bench::start().await?;
     let imds = Imds::start().await?;
     imds.say(REBALANCE, json!({"noticeTime": seconds_from_now(0)}).to_string());
-    let at_risk = bench.worker("risk", &imds.address).await?;
+    let at_risk = bench.worker("risk", &imds.url()).await?;
     let its_id = at_risk.started().await?;
     // Alone it takes what there is.
     let go = bench.folder.path().join("go");
@@ -198,7 +191,7 @@ async fn a_machine_at_risk_leaves_new_tasks_to_another_one_and_keeps_what_it_has
     let garbage = Imds::start().await?;
     garbage.say(INSTANCE_ACTION, "<html>".to_owned());
     garbage.say(REBALANCE, "{}".to_owned());
-    let other = bench.worker("other", &garbage.address).await?;
+    let other = bench.worker("other", &garbage.url()).await?;
     let other_id = other.started().await?;
     at_risk
         .log()
@@ -222,7 +215,7 @@ async fn a_worker_that_its_group_lets_go_hands_its_task_back_and_ends_with_succe
     let bench = Bench::start().await?;
     let imds = Imds::start().await?;
     let quickly = [("STAGELINE_WORKER_DRAIN_GRACE_SECONDS", "0")];
-    let mut worker = bench.worker_with("group", &imds.address, &quickly).await?;
+    let mut worker = bench.worker_with("group", &imds.url(), &quickly).await?;
     let task = bench.stack.put(&json!({"id": id("group"), "command": "sleep 600"})).await?;
     bench.stack.until(&task, |task| task.status == Status::Running).await?;
     imds.say(TARGET_STATE, "Terminated".to_owned());
@@ -235,37 +228,22 @@ async fn a_worker_that_its_group_lets_go_hands_its_task_back_and_ends_with_succe
 }
 
 /// An agent of ECS: what it was told of protection, in order.
-async fn agent() -> Result<(String, watch::Receiver<Vec<bool>>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = format!("http://{}/api/1", listener.local_addr()?);
+async fn agent() -> Result<(Loopback, watch::Receiver<Vec<bool>>)> {
     let (told, seen) = watch::channel(Vec::new());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let mut stream = BufReader::new(stream);
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {
-                let header = line.to_lowercase();
-                length =
-                    header.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap_or(0));
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).await.unwrap_or_default();
-            let on = String::from_utf8_lossy(&body).contains(r#""ProtectionEnabled":true"#);
-            told.send_modify(|told| told.push(on));
-            let said = json!({"protection": {"ProtectionEnabled": on, "TaskArn": "a"}}).to_string();
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", said.len());
-            let _broken_off = stream.write_all(format!("{head}{said}").as_bytes()).await;
-        }
+    let address = Loopback::start(move |_, _, body| {
+        let on = String::from_utf8_lossy(&body).contains(r#""ProtectionEnabled":true"#);
+        told.send_modify(|told| told.push(on));
+        let said = json!({"protection": {"ProtectionEnabled": on, "TaskArn": "a"}}).to_string();
+        async { Ok(Response::new(said.into())) }
     });
-    Ok((address, seen))
+    Ok((address.await?, seen))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_on_ecs_is_protected_while_it_has_a_task_and_not_when_it_is_idle() -> Result<()> {
     let bench = Bench::start().await?;
-    let (address, mut told) = agent().await?;
+    let (agent, mut told) = agent().await?;
+    let address = format!("{}/api/1", agent.endpoint());
     let settings = [("ECS_AGENT_URI", address.as_str()), ("AWS_EC2_METADATA_DISABLED", "true")];
     let _worker = bench.worker_with("ecs", "http://127.0.0.1:1", &settings).await?;
     let go = bench.folder.path().join("go");

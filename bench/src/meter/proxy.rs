@@ -1,40 +1,23 @@
 //! The loopback address that counts.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use hyper::http::uri::{Authority, Scheme};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use anyhow::Result;
+use stageline_loopback::{Bytes, Loopback, Parts, Response, TARGET, Upstream};
 
 use super::capacity;
 use super::tally::{Count, Tally};
 
-/// The header that names service and operation in both JSON protocols.
-const TARGET: &str = "x-amz-target";
-
 /// Counts what passes through one address. Dropped, it stops.
 #[derive(Debug)]
 pub struct Meter {
-    address: SocketAddr,
+    address: Loopback,
     relay: Arc<Relay>,
-    _stop: DropGuard,
 }
 
 #[derive(Debug)]
 struct Relay {
-    upstream: Authority,
-    client: Client<HttpConnector, Full<Bytes>>,
+    upstream: Upstream,
     tally: Mutex<Tally>,
 }
 
@@ -44,23 +27,15 @@ impl Meter {
     /// # Errors
     /// `upstream` is no address, or no port can be had.
     pub async fn start(upstream: &str) -> Result<Self> {
-        let upstream: Uri = upstream.parse().with_context(|| format!("{upstream} is no address"))?;
-        let upstream = upstream.authority().context("the address has no host")?.clone();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        let relay = Arc::new(Relay { upstream, client, tally: Mutex::default() });
-        let stop = CancellationToken::new();
-        let accepting = accept(listener, Arc::clone(&relay), stop.clone());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
-        Ok(Self { address, relay, _stop: stop.drop_guard() })
+        let relay = Arc::new(Relay { upstream: Upstream::new(upstream)?, tally: Mutex::default() });
+        let serving = Arc::clone(&relay);
+        let address = Loopback::start(move |_, parts, body| Arc::clone(&serving).serve(parts, body));
+        Ok(Self { address: address.await?, relay })
     }
 
     /// The address to give to a client as `AWS_ENDPOINT_URL`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.address.endpoint()
     }
 
     /// What has been asked so far.
@@ -69,24 +44,8 @@ impl Meter {
     }
 }
 
-async fn accept(listener: TcpListener, relay: Arc<Relay>, stop: CancellationToken) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::task::yield_now().await;
-            continue;
-        };
-        stream.set_nodelay(true).ok();
-        let relay = Arc::clone(&relay);
-        let service = service_fn(move |request| Arc::clone(&relay).serve(request));
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(connection));
-    }
-}
-
 impl Relay {
-    async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
-        let (mut parts, body) = request.into_parts();
-        let mut body = body.collect().await?.to_bytes();
+    async fn serve(self: Arc<Self>, parts: Parts, mut body: Bytes) -> Result<Response> {
         let target = parts.headers.get(TARGET).and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = match target.split_once('.') {
             Some(("AmazonSQS", operation)) => ("sqs", operation.to_owned()),
@@ -98,13 +57,6 @@ impl Relay {
         {
             body = asking.into();
         }
-        let mut uri = std::mem::take(&mut parts.uri).into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.upstream.clone());
-        parts.uri = Uri::from_parts(uri)?;
-        // Hop by hop; and the length is another's now.
-        parts.headers.remove(CONNECTION);
-        parts.headers.remove(CONTENT_LENGTH);
         let is_dynamodb = service == "dynamodb";
         let table = if is_dynamodb { capacity::table(&body) } else { None };
         let kind = match table {
@@ -115,16 +67,11 @@ impl Relay {
             // Before the answer: a long poll whose client leaves is a request all the same.
             self.add(&kind, Count { requests: 1.0, ..Count::default() });
         }
-        let forwarded = Request::from_parts(parts, Full::new(body.clone()));
-        let answer = self.client.request(forwarded).await?;
-        let (mut parts, answer) = answer.into_parts();
-        parts.headers.remove(CONNECTION);
-        parts.headers.remove(TRANSFER_ENCODING);
-        let answer = answer.collect().await?.to_bytes();
+        let answer = self.upstream.send(parts, body.clone()).await?;
         if is_dynamodb {
-            self.add(&kind, capacity::units(&operation, &body, &answer));
+            self.add(&kind, capacity::units(&operation, &body, answer.body()));
         }
-        Ok(Response::from_parts(parts, Full::new(answer)))
+        Ok(answer)
     }
 
     fn add(&self, kind: &str, count: Count) {

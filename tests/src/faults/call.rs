@@ -1,8 +1,5 @@
 //! Which AWS call a request is.
 
-/// The header that names it, in the JSON protocols of DynamoDB and SQS.
-pub(super) const TARGET: &str = "x-amz-target";
-
 /// A call by its service and operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {

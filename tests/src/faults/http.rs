@@ -11,8 +11,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use hyper::Response;
+use stageline_loopback::TARGET;
 
-use super::call::{Call, TARGET};
+use super::call::Call;
 use super::control::Control;
 use super::plan::{Fault, Plan};
 use super::refusal;

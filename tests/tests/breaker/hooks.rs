@@ -135,7 +135,7 @@ async fn a_webhook_is_signed_and_tried_again_and_its_secret_is_in_no_log() -> Re
     std::fs::write(&secret, format!("{SECRET}\n"))?;
     // The first call fails once.
     let mut receiver = Receiver::start(SECRET, [500]).await?;
-    let url = format!("http://{}/hook?token=url-secret", receiver.address);
+    let url = format!("{}/hook?token=url-secret", receiver.url());
     let worker = WorkerProcess::start(
         env!("CARGO_BIN_EXE_test-worker"),
         stack.config.endpoint_url().context("it has an endpoint")?,

@@ -1,21 +1,14 @@
 //! A receiver of webhooks, as somebody else would write one from the documentation: `hmac` and `sha2` are its
 //! own, and so is the clock.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use hmac::{Hmac, KeyInit, Mac};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sha2::Sha256;
-use tokio::net::TcpListener;
+use stageline_loopback::{Bytes, Loopback, Parts, Response};
 use tokio::sync::mpsc;
 
 /// A call as it came.
@@ -30,40 +23,32 @@ pub struct Call {
 
 /// Listens on this machine.
 pub struct Receiver {
-    pub address: SocketAddr,
+    address: Loopback,
     calls: mpsc::UnboundedReceiver<Call>,
 }
 
 impl Receiver {
     /// Answers the first calls with `answers`, and the rest well.
     pub async fn start(secret: &str, answers: impl IntoIterator<Item = u16>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         let (sender, calls) = mpsc::unbounded_channel();
         let mut answers: Vec<u16> = answers.into_iter().collect();
         answers.reverse();
         let (answers, secret) = (Arc::new(Mutex::new(answers)), secret.to_owned());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (answers, secret, sender) = (Arc::clone(&answers), secret.clone(), sender.clone());
-                let service = service_fn(move |request| {
-                    let (answers, secret, sender) = (Arc::clone(&answers), secret.clone(), sender.clone());
-                    async move {
-                        if let Ok(call) = read(request, &secret).await {
-                            let _test_is_over = sender.send(call);
-                        }
-                        let status =
-                            answers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or(204);
-                        let mut response = Response::new(Empty::<Bytes>::new());
-                        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                        Ok::<_, Infallible>(response)
-                    }
-                });
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(async move { http.serve_connection(TokioIo::new(stream), service).await });
+        let address = Loopback::start(move |_, parts, body| {
+            if let Ok(call) = read(&parts, &body, &secret) {
+                let _test_is_over = sender.send(call);
             }
+            let status = answers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or(204);
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = status.try_into().unwrap();
+            async { Ok(response) }
         });
-        Ok(Self { address, calls })
+        Ok(Self { address: address.await?, calls })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.address.endpoint()
     }
 
     /// The next call.
@@ -73,22 +58,21 @@ impl Receiver {
     }
 }
 
-async fn read(request: Request<Incoming>, secret: &str) -> Result<Call> {
+fn read(parts: &Parts, body: &[u8], secret: &str) -> Result<Call> {
     let header = |name: &str| -> Result<String> {
-        Ok(request.headers().get(name).context("a header")?.to_str()?.to_owned())
+        Ok(parts.headers.get(name).context("a header")?.to_str()?.to_owned())
     };
     let (signature, timestamp) = (header("x-stageline-signature")?, header("x-stageline-timestamp")?);
     let delivery = header("x-stageline-delivery")?;
-    let body = request.into_body().collect().await?.to_bytes();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
     mac.update(format!("{timestamp}.").as_bytes());
-    mac.update(&body);
+    mac.update(body);
     let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     Ok(Call {
         signed: signature == format!("sha256={hex}"),
         age: now.abs_diff(timestamp.parse()?),
         delivery,
-        body: serde_json::from_slice(&body)?,
+        body: serde_json::from_slice(body)?,
     })
 }

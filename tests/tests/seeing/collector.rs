@@ -1,19 +1,12 @@
 //! A collector of traces on this machine, which takes OTLP over HTTP in JSON.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use stageline::trace::{Settings, Tracer};
-use tokio::net::TcpListener;
+use stageline_loopback::{Bytes, Loopback, Parts, Response};
 
 /// A span as it came.
 #[derive(Clone, Debug)]
@@ -30,40 +23,28 @@ pub struct Span {
 
 /// Listens on this machine.
 pub struct Collector {
-    pub address: SocketAddr,
+    address: Loopback,
     spans: Arc<Mutex<Vec<Span>>>,
 }
 
 impl Collector {
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         let spans = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&spans);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&seen);
-                let service = service_fn(move |request| {
-                    let seen = Arc::clone(&seen);
-                    async move {
-                        let mut response = Response::new(Empty::<Bytes>::new());
-                        match read(request).await {
-                            Ok(spans) => seen.lock().unwrap_or_else(PoisonError::into_inner).extend(spans),
-                            Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
-                        }
-                        Ok::<_, Infallible>(response)
-                    }
-                });
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(async move { http.serve_connection(TokioIo::new(stream), service).await });
+        let address = Loopback::start(move |_, parts, body| {
+            let mut response = Response::new(Bytes::new());
+            match read(&parts, &body) {
+                Ok(spans) => seen.lock().unwrap_or_else(PoisonError::into_inner).extend(spans),
+                Err(_) => *response.status_mut() = 400.try_into().unwrap(),
             }
+            async { Ok(response) }
         });
-        Ok(Self { address, spans })
+        Ok(Self { address: address.await?, spans })
     }
 
     /// A tracer that exports to it.
     pub fn tracer(&self, service: &str) -> Result<Tracer> {
-        let endpoint = format!("http://{}", self.address);
+        let endpoint = self.address.endpoint();
         let lookup = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone());
         let settings = Settings::from_env(service, lookup)?.context("a collector")?;
         Ok(Tracer::new(settings)?)
@@ -76,10 +57,10 @@ impl Collector {
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Vec<Span>> {
-    anyhow::ensure!(request.uri().path() == "/v1/traces" && request.method() == "POST");
-    anyhow::ensure!(request.headers().get("content-type").context("a type")? == "application/json");
-    let body: Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes())?;
+fn read(parts: &Parts, body: &[u8]) -> Result<Vec<Span>> {
+    anyhow::ensure!(parts.uri.path() == "/v1/traces" && parts.method == "POST");
+    anyhow::ensure!(parts.headers.get("content-type").context("a type")? == "application/json");
+    let body: Value = serde_json::from_slice(body)?;
     let mut spans = Vec::new();
     for resource in body["resourceSpans"].as_array().context("resources")? {
         let service = attributes(&resource["resource"]["attributes"])?;
