@@ -23,6 +23,7 @@ mod simulation;
 mod stream;
 pub mod study;
 mod worker;
+mod workers;
 
 pub use calendar::{Micros, SECOND, seconds};
 pub use histogram::Histogram;

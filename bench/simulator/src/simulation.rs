@@ -7,13 +7,13 @@ use fastrand::Rng;
 
 use crate::calendar::{Calendar, Micros, SECOND};
 use crate::capacity::{Range, Table};
-use crate::fleet::Workers;
 use crate::histogram::Histogram;
 use crate::load::{Arrivals, Source};
 use crate::outcome::{Outcome, Peaks, Requests, Waits};
 use crate::parameters::Parameters;
 use crate::queue::Queue;
 use crate::stream::{Look, Stream};
+use crate::workers::Workers;
 
 /// Between two looks at the peaks.
 pub(crate) const MINUTE: Micros = 60 * SECOND;
