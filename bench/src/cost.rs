@@ -1,5 +1,6 @@
 //! What a task costs: requests, units, dollars.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -12,7 +13,7 @@ use crate::load::Load;
 use crate::meter::{Meter, Tally};
 use crate::peers::Peers;
 use crate::prices::Used;
-use crate::process::{WorkerProcess, binary};
+use crate::process::{WorkerProcess, binary, own_worker};
 use crate::report::{Figure, Section, Table, number};
 use crate::rig::{Rig, Role};
 use crate::scope::Scope;
@@ -37,7 +38,7 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
               as `stageline submit` and dashboards write them; one without costs the same, and a unit more where \
               a claim comes before the dispatcher's mark.");
     // How many come together depends on what else runs.
-    let plain = of_tasks("no-op command", 500, SLOTS, json!({"command": "/bin/true"}), &[]).await;
+    let plain = Box::pin(async { noop(&own_worker()?).await }).await;
     let retry = retry().await;
     // These mostly wait.
     let (progress, worker, nobody) =
@@ -113,6 +114,12 @@ impl PerTask {
         scope.prices.dollars(&self.used(scope))
     }
 
+    /// Its write units. A heartbeat is the worker's and not a task's: it is in the idle worker's hour, and in the
+    /// dollars of both.
+    pub fn write_units(&self) -> f64 {
+        self.tally.total().write_units - self.tally.of(HEARTBEAT).write_units
+    }
+
     fn used(&self, scope: &Scope) -> Used {
         let call_seconds = self.calls * scope.prices.assumed.dispatcher_call_seconds;
         Used { tally: self.tally.clone(), calls: self.calls, call_seconds }
@@ -121,9 +128,7 @@ impl PerTask {
 
 fn figures(name: &str, one: &PerTask, dollars: f64, celery: Option<f64>) -> Vec<Figure> {
     let total = one.tally.total();
-    // A heartbeat is the worker's and not a task's: it is in the idle worker's hour, and in the dollars of both.
-    let write = total.write_units - one.tally.of(HEARTBEAT).write_units;
-    let write = Figure::one(format!("{name}: write units without the heartbeat's"), "", write);
+    let write = Figure::one(format!("{name}: write units without the heartbeat's"), "", one.write_units());
     let read = Figure::one(format!("{name}: read units"), "", total.read_units);
     let sqs = Figure::one(format!("{name}: SQS requests"), "", one.tally.of("sqs").requests);
     let cost = Figure::one(format!("{name}: a million tasks"), "$", dollars).beside("Celery on SQS", celery);
@@ -141,7 +146,16 @@ fn figures(name: &str, one: &PerTask, dollars: f64, celery: Option<f64>) -> Vec<
     }
 }
 
+/// A command that does nothing, on this worker.
+///
+/// # Errors
+/// A task does not complete.
+pub async fn noop(program: &Path) -> Result<PerTask> {
+    of_tasks(program, "no-op command", 500, SLOTS, json!({"command": "/bin/true"}), &[]).await
+}
+
 async fn of_tasks(
+    program: &Path,
     prefix: &str,
     count: usize,
     slots: u32,
@@ -149,7 +163,7 @@ async fn of_tasks(
     settings: &[(&str, &str)],
 ) -> Result<PerTask> {
     let rig = Rig::embedded(true).await?;
-    let mut worker = WorkerProcess::start(&rig, slots, settings).await?;
+    let mut worker = WorkerProcess::start_program(program, &rig, slots, settings).await?;
     let load = Load::run(&rig, &mut worker, &prefix.replace(' ', "-"), count, &attributes).await?;
     drop(worker);
     rig.shutdown().await;
@@ -162,13 +176,14 @@ async fn of_tasks(
 /// A task does not complete.
 pub async fn ten_updates(settings: &[(&str, &str)]) -> Result<PerTask> {
     let command = format!("{} progress {UPDATES} {UPDATE_SECONDS}", binary("bench-child")?.display());
-    of_tasks("progress", AT_ONCE as usize, AT_ONCE, json!({"command": command}), settings).await
+    of_tasks(&own_worker()?, "progress", AT_ONCE as usize, AT_ONCE, json!({"command": command}), settings)
+        .await
 }
 
 async fn retry() -> Result<PerTask> {
     let command = format!("{} second", binary("bench-child")?.display());
     let retry = json!({"strategy": "IMMEDIATE", "maxRetries": 1, "delaySeconds": 0});
-    of_tasks("retry", 200, SLOTS, json!({"command": command, "retry": retry}), &[]).await
+    of_tasks(&own_worker()?, "retry", 200, SLOTS, json!({"command": command, "retry": retry}), &[]).await
 }
 
 async fn idle_worker(seconds: u64) -> Result<Used> {

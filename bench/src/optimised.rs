@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cost;
 use crate::dispatcher::{starts, zip_mb};
 use crate::load::Load;
-use crate::process::{WorkerProcess, binary, fast, function};
+use crate::process::{WorkerProcess, fast, function, own_worker};
 use crate::report::{Figure, Section};
 use crate::rig::{Rig, Role};
 use crate::scope::Scope;
@@ -47,7 +47,7 @@ fn changed(name: &str, unit: &str, before: &[f64], after: Vec<f64>) -> Figure {
 }
 
 async fn shared_requests(scope: &Scope) -> Result<Vec<Figure>> {
-    let worker = binary("stageline-worker")?;
+    let worker = own_worker()?;
     let [off, on] = ["false", "true"].map(|value| [("STAGELINE_WORKER_SHARE_REQUESTS", value)]);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -66,7 +66,7 @@ async fn shared_requests(scope: &Scope) -> Result<Vec<Figure>> {
 }
 
 async fn built_for_size(scope: &Scope) -> Result<Vec<Figure>> {
-    let (small, fast) = (binary("stageline-worker")?, fast("stageline-worker")?);
+    let (small, fast) = (own_worker()?, fast("stageline-worker")?);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         before.push(cpu(scope, &fast, &[]).await?);
@@ -82,7 +82,7 @@ async fn built_for_size(scope: &Scope) -> Result<Vec<Figure>> {
 /// The worker beside that of an earlier revision: what all changes since have come to, also those that cannot be
 /// switched off.
 async fn since(scope: &Scope, before: &Path) -> Result<Vec<Figure>> {
-    let now = binary("stageline-worker")?;
+    let now = own_worker()?;
     let child = json!({"command": "/bin/true"});
     let (mut cpus, mut memories) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for _ in 0..TURNS {
@@ -93,6 +93,7 @@ async fn since(scope: &Scope, before: &Path) -> Result<Vec<Figure>> {
         memories.0.push(resident(before).await?.busy);
         memories.1.push(resident(&now).await?.busy);
     }
+    let units = (cost::noop(before).await?.write_units(), cost::noop(&now).await?.write_units());
     let name = before.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
     Ok(vec![
         changed(&format!("since {name}: CPU, 1,000 no-op tasks with a child"), "s", &cpus.0, cpus.1),
@@ -102,6 +103,7 @@ async fn since(scope: &Scope, before: &Path) -> Result<Vec<Figure>> {
             &memories.0,
             memories.1,
         ),
+        changed(&format!("since {name}: write units of a no-op command"), "", &[units.0], vec![units.1]),
     ])
 }
 

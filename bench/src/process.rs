@@ -32,7 +32,7 @@ impl WorkerProcess {
     /// # Errors
     /// It cannot be started, or ends.
     pub async fn start(rig: &Rig, slots: u32, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::start_program(&binary("stageline-worker")?, rig, slots, settings).await
+        Self::start_program(&own_worker()?, rig, slots, settings).await
     }
 
     /// The same of another build of the worker.
@@ -141,6 +141,14 @@ impl Drop for WorkerProcess {
             kill(child, Signal::SIGKILL).ok();
         }
     }
+}
+
+/// This revision's worker.
+///
+/// # Errors
+/// It has not been built.
+pub fn own_worker() -> Result<PathBuf> {
+    binary("stageline-worker")
 }
 
 /// A binary of this workspace, beside this one.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::load::Load;
 use crate::ministack::Ministack;
 use crate::peers::Peers;
-use crate::process::{WorkerProcess, binary};
+use crate::process::{WorkerProcess, own_worker};
 use crate::procfs::{children, resident_mb};
 use crate::report::{Figure, Section};
 use crate::rig::Rig;
@@ -98,7 +98,7 @@ async fn on_ministack(scope: &Scope, attributes: &Value) -> Result<Vec<Figure>> 
 async fn memory(repetitions: usize) -> Result<Vec<Figure>> {
     let (mut idle, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..repetitions {
-        let resident = resident(&binary("stageline-worker")?).await?;
+        let resident = resident(&own_worker()?).await?;
         idle.push(resident.idle);
         busy.push(resident.busy);
     }
