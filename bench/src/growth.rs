@@ -161,7 +161,7 @@ fn figures(sizes: &[Size]) -> Vec<Figure> {
     let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { return Vec::new() };
     let (few, many) = (number(first.tasks as f64), number(last.tasks as f64));
     let over = |name: &str, small: &[f64], large: f64| {
-        if small.iter().all(|small| *small == 0.0) {
+        if small.iter().all(|small| *small <= 0.0) {
             // No multiple of nothing says how much.
             let name = format!("{name} a task, {many} tasks, where {few} take none");
             return Figure::one(name, "", large).at_most(NOTHING);

@@ -33,7 +33,7 @@ use crate::records::{self, Ended};
 const PUTS: usize = 16;
 /// The mapping's batch.
 const BATCH: usize = 100;
-/// Batches at once, where no stream brings them one after the other.
+/// Batches that are put ahead of the dispatcher, where no stream brings them.
 const BATCHES: usize = 4;
 const LOOK: Duration = Duration::from_millis(50);
 /// No task of a run may take this long without any progress of the run.
@@ -225,9 +225,11 @@ impl Rig {
     /// # Errors
     /// As [`Rig::put`]; or the dispatcher fails for a record.
     pub async fn put_and_send(&self, tasks: Vec<Task>) -> Result<()> {
-        stream::iter(tasks.chunks(BATCH).map(Ok))
-            .try_for_each_concurrent(BATCHES, |batch| async move {
-                self.put(batch.to_vec()).await?;
+        // The dispatcher's calls come one after the other, as a shard's do.
+        stream::iter(tasks.chunks(BATCH))
+            .map(|batch| async move { self.put(batch.to_vec()).await.map(|()| batch) })
+            .buffered(BATCHES)
+            .try_for_each(|batch| async move {
                 let records = batch.iter().enumerate().map(|(number, task)| records::inserted(number, task));
                 let records = json!({"Records": records.collect::<Result<Vec<_>>>()?});
                 let answer = self.dispatcher.handle(serde_json::from_value(records)?).await;

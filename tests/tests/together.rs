@@ -193,7 +193,8 @@ async fn a_claim_that_overtakes_the_mark_is_one_write_and_keeps_both_in_the_hist
     assert!(answers.iter().all(|answer| answer == "won Attempt(1) Running"), "{answers:?}");
     let expected = json!([marked["history"][0], {"at": now(), "status": "RUNNING", "by": "me"}]);
     for index in 0..50 {
-        assert_eq!(item(&backend, &format!("t-{index}")).await["history"], expected, "{index}");
+        let item = item(&backend, &format!("t-{index}")).await;
+        assert_eq!((&item["history"], &item["queuedAt"]), (&expected, &marked["queuedAt"]), "{index}");
     }
     if std::env::var(ENDPOINT).is_err() {
         // The first may go by itself.
@@ -272,6 +273,30 @@ async fn a_hundred_claims_at_a_time_are_a_few_requests() {
     if std::env::var(ENDPOINT).is_err() {
         // How many gather depends on how fast this machine is; on the slowest it is far from one each.
         assert!(shared >= 1 && shared + alone <= 25, "{shared} {alone}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_come_twice_cost_one_request_and_change_nothing() {
+    let backend = Backend::start().await.unwrap();
+    let (_, together, control) = tables(&backend).await;
+    let (mut record, attempt) = records().remove(0);
+    (record["status"], record["attempt"], record["workerNodeId"]) = (json!("RUNNING"), json!(1), json!("w"));
+    for index in 0..50 {
+        put(&backend, &format!("t-{index}"), &record).await;
+    }
+    let (together, queued) = (&together, &queued());
+    let claims = (0..50).map(|index| async move {
+        claim_after(together, &format!("t-{index}"), attempt, (index % 2 == 0).then_some(queued)).await
+    });
+    let answers = join_all(claims).await;
+    assert!(answers.iter().all(|answer| answer == "refused Attempt(1) Running"), "{answers:?}");
+    for index in 0..50 {
+        assert_eq!(item(&backend, &format!("t-{index}")).await, record);
+    }
+    if std::env::var(ENDPOINT).is_err() {
+        let alone = calls(&control, "UpdateItem");
+        assert!(alone <= 12, "{alone} of 50 went once more by themselves");
     }
 }
 

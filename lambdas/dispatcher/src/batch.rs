@@ -1,5 +1,7 @@
 //! Commands by queue, in batches of ten.
 
+use std::collections::HashMap;
+
 use stageline::aws::BATCH_ITEMS;
 use stageline::protocol::dispatch::Dispatch;
 
@@ -7,6 +9,27 @@ use stageline::protocol::dispatch::Dispatch;
 pub(crate) struct Ready {
     pub dispatch: Dispatch,
     pub sequence: Option<String>,
+    /// Whether the mark begins the record's history.
+    pub begins: bool,
+}
+
+impl Ready {
+    /// One of these.
+    pub fn new(dispatch: Dispatch, sequence: Option<String>) -> Self {
+        let begins = dispatch.task.history.is_none();
+        Self { dispatch, sequence, begins }
+    }
+}
+
+/// Of several images of one record, which get the same time, none is known to be the first to be marked.
+pub(crate) fn look_for_images_of_one_record(ready: &mut [Ready]) {
+    let mut seen = HashMap::new();
+    for one in ready.iter() {
+        *seen.entry(one.dispatch.task.id.clone()).or_insert(0) += 1;
+    }
+    for one in ready {
+        one.begins &= seen[&one.dispatch.task.id] == 1;
+    }
 }
 
 /// Groups by queue and cuts into batches, in the order in which the records came.
@@ -39,10 +62,25 @@ mod tests {
     use super::*;
 
     fn ready(queue: &str) -> Ready {
-        let task = Task::new("t".parse().unwrap());
+        ready_task("t", queue)
+    }
+
+    fn ready_task(id: &str, queue: &str) -> Ready {
+        let task = Task::new(id.parse().unwrap());
         let delay = std::time::Duration::ZERO;
         let dispatch = Dispatch { task, pool: "p".into(), queue_url: queue.into(), delay };
-        Ready { dispatch, sequence: None }
+        Ready::new(dispatch, None)
+    }
+
+    #[test]
+    fn only_the_one_image_of_a_record_without_a_history_says_how_it_begins() {
+        let mut all = ["a", "b", "a", "c"].map(|id| ready_task(id, "q"));
+        all[3].dispatch.task.history = Some(vec![]);
+        let [a, b, other, c] = all;
+        let c = Ready::new(c.dispatch, None);
+        let mut all = [a, b, other, c];
+        look_for_images_of_one_record(&mut all);
+        assert_eq!(all.map(|one| one.begins), [false, true, false, false]);
     }
 
     #[test]

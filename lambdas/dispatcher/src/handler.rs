@@ -10,7 +10,7 @@ use stageline::trace::{Kind, Span, Tracer};
 use stageline::{At, Clock};
 use tracing::{error, info, warn};
 
-use crate::batch::{Ready, batches, lowest};
+use crate::batch::{Ready, batches, look_for_images_of_one_record, lowest};
 use crate::record;
 use crate::tally::{Tally, count};
 
@@ -98,11 +98,12 @@ impl Dispatcher {
                     if !ignored.is_empty() {
                         warn!(task.id = %dispatch.task.id, ?ignored, "attributes that are not honoured yet");
                     }
-                    ready.push(Ready { dispatch: *dispatch, sequence });
+                    ready.push(Ready::new(*dispatch, sequence));
                 }
                 other => writes.push((other, sequence)),
             }
         }
+        look_for_images_of_one_record(&mut ready);
         let sends = stream::iter(batches(ready))
             .map(|(queue, batch)| self.send(queue, batch, now))
             .buffer_unordered(CALLS_AT_ONCE)
@@ -124,8 +125,7 @@ impl Dispatcher {
             let mut command = Command::new(ready.dispatch.task.id.clone(), ready.dispatch.task.attempt);
             command.traceparent = span.context().map(|context| context.to_string());
             // As the mark will write it.
-            let begins = ready.dispatch.task.history.is_none();
-            command.queued = begins.then(|| Queued { at: now, by: self.by.to_owned() });
+            command.queued = ready.begins.then(|| Queued { at: now, by: self.by.to_owned() });
             Outgoing { command, delay: ready.dispatch.delay }
         };
         let commands: Vec<_> = batch.iter().zip(&spans).map(command).collect();

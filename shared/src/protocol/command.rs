@@ -1,6 +1,7 @@
 //! The command on SQS: small, and nothing secret in it. The claim's own answer brings the task.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::At;
 use crate::task::{Attempt, TaskId};
@@ -18,8 +19,9 @@ pub struct Command {
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Of a record without a history: how its history begins, whoever writes to it first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of a record without a history: how that begins, with the sender's mark or with the claim. What cannot be
+    /// read of it is as good as absent: the claim is then two writes where it comes before the mark.
+    #[serde(default, deserialize_with = "readable", skip_serializing_if = "Option::is_none")]
     pub queued: Option<Queued>,
 }
 
@@ -28,8 +30,16 @@ pub struct Command {
 pub struct Queued {
     /// When; `queuedAt` of the record as well.
     pub at: At,
-    /// Who.
+    /// Who; at most [`MOST_BY_BYTES`].
     pub by: String,
+}
+
+/// Longer than what any sender is called.
+const MOST_BY_BYTES: usize = 64;
+
+fn readable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Queued>, D::Error> {
+    let queued = serde_json::from_value(Value::deserialize(deserializer)?).ok();
+    Ok(queued.filter(|queued: &Queued| queued.by.len() <= MOST_BY_BYTES))
 }
 
 /// A message that is not a command of this version.
@@ -92,6 +102,20 @@ mod tests {
         assert_eq!(Command::from_body(&command.to_body()).unwrap(), command);
         command.queued = Some(Queued { at: At::from_millis(1_234), by: "a \"dispatcher\"".into() });
         assert_eq!(Command::from_body(&command.to_body()).unwrap(), command);
+    }
+
+    #[test]
+    fn what_is_not_understood_of_the_mark_is_no_fault_of_the_command() {
+        let by = "x".repeat(MOST_BY_BYTES + 1);
+        let long = format!(r#"{{"at":"2026-01-01T00:00:00.000Z","by":"{by}"}}"#);
+        for queued in ["null", "7", "{}", r#"{"at":"yesterday","by":"d"}"#, &long] {
+            let body = format!(r#"{{"v":1,"taskId":"t","attempt":0,"queued":{queued}}}"#);
+            assert_eq!(
+                Command::from_body(&body).unwrap(),
+                Command::new("t".parse().unwrap(), Attempt(0)),
+                "{body}"
+            );
+        }
     }
 
     #[test]

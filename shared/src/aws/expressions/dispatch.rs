@@ -144,6 +144,10 @@ fn moved(task: &Task, event: Event, by: &str, reason: Option<&StatusReason>, now
         .when_exists("id")
         .when_attempt_is(task.attempt)
         .when_status_allows(event);
+    if task.history.is_none() {
+        // An image from before the record had one: whatever gave it one has made a later image.
+        update.when(Condition::AbsentOrNull("history".to_owned()));
+    }
     update
 }
 

@@ -30,7 +30,9 @@ impl Update {
             let name = made.name(&attribute);
             clauses[0].1.push(match assigned {
                 Assigned::To(value) => format!("{name} = {}", made.value(value)),
-                Assigned::IfAbsent(value) => format!("{name} = if_not_exists({name}, {})", made.value(value)),
+                Assigned::IfAbsent(value) | Assigned::IfAbsentAsFirst(value) => {
+                    format!("{name} = if_not_exists({name}, {})", made.value(value))
+                }
                 Assigned::Appended(Appended { first, then, .. }) => {
                     let (first, then) =
                         (made.value(AttributeValue::L(first)), made.value(AttributeValue::L(then)));

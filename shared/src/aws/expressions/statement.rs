@@ -11,8 +11,8 @@ pub(in crate::aws) struct Statement {
     pub text: String,
     /// The values.
     pub parameters: Vec<AttributeValue>,
-    /// What has to be true for it, and not for the update.
-    pub wanted: Vec<Condition>,
+    /// The update's own condition, where it may be refused for more than that.
+    pub own: Option<Vec<Condition>>,
 }
 
 impl Update {
@@ -24,15 +24,15 @@ impl Update {
         if !self.adds.is_empty() || !self.deletes.is_empty() || table.contains('"') {
             return None;
         }
-        let mut made =
-            Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new(), wanted: Vec::new() };
+        let mut wanted = Vec::new();
+        let mut made = Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new(), own: None };
         for (attribute, assigned) in &self.sets {
             match assigned {
-                Assigned::To(value) => {
+                Assigned::To(value) | Assigned::IfAbsentAsFirst(value) => {
                     made.say(&[" SET \"", attribute, "\"=?"]);
                     made.parameters.push(value.clone());
                 }
-                Assigned::IfAbsent(_) => made.wanted.push(Condition::Present(attribute.clone())),
+                Assigned::IfAbsent(_) => wanted.push(Condition::Present(attribute.clone())),
                 Assigned::Appended(appended) => match &appended.is_first {
                     None => {
                         // In a function's argument a quoted name would be a string.
@@ -43,7 +43,7 @@ impl Update {
                         made.say(&[" SET \"", attribute, "\"=?"]);
                         made.parameters.push(appended.anew());
                         let none = Condition::Absent(attribute.clone());
-                        made.wanted.push(Condition::Any(vec![none, is_first.clone()]));
+                        wanted.push(Condition::Any(vec![none, is_first.clone()]));
                     }
                 },
             }
@@ -55,7 +55,7 @@ impl Update {
         made.parameters.push(AttributeValue::S(id.to_owned()));
         // A statement never makes an item, so its key is there.
         let its_key = Condition::Present(key.to_owned());
-        let wanted = made.wanted.clone();
+        made.own = (!wanted.is_empty()).then(|| self.conditions.clone());
         for condition in wanted.iter().chain(&self.conditions).filter(|condition| **condition != its_key) {
             made.text.push_str(" AND ");
             made.condition(condition);

@@ -67,7 +67,9 @@ fn nothing_of_a_record_is_part_of_an_expressions_text() {
 /// `update` of a record that has nothing but an id, as far as it sets values.
 fn applied(update: &Update) -> Item {
     let sets = update.sets.iter().map(|(attribute, assigned)| match assigned {
-        Assigned::To(value) | Assigned::IfAbsent(value) => (attribute.clone(), value.clone()),
+        Assigned::To(value) | Assigned::IfAbsent(value) | Assigned::IfAbsentAsFirst(value) => {
+            (attribute.clone(), value.clone())
+        }
         Assigned::Appended(appended) => (attribute.clone(), appended.anew()),
     });
     sets.chain([("id".to_owned(), text("t"))]).collect()
@@ -78,17 +80,16 @@ fn a_claim_knows_the_mark_of_its_commands_sender_and_no_other() {
     let task = Task::new("t".parse().unwrap());
     let queued = Queued { at: At::from_millis(7), by: "dispatcher".to_owned() };
     let claim = claim(Attempt(0), Some(&queued), &"w".parse().unwrap(), At::from_millis(9));
-    let wanted = claim.statement("tasks", "id", "t", true).unwrap().wanted;
-    let fits = |item: &Item| {
-        let filled = [("accountId", text("a")), ("createdAt", text("x"))];
-        let item =
-            filled.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(item.clone()).collect();
-        wanted.iter().all(|condition| condition.holds(&item))
-    };
+    let is_first = claim.sets.iter().find_map(|(_, assigned)| match assigned {
+        Assigned::Appended(appended) => appended.is_first.clone(),
+        _ => None,
+    });
+    let is_first = is_first.unwrap();
     let marked = |by: &str, at: i64| applied(&mark_queued(&task, by, At::from_millis(at)));
     let mark = marked(&queued.by, 7);
-    assert!(fits(&Item::new()) && fits(&mark));
-    assert!(!fits(&marked(&queued.by, 8)));
+    assert!(is_first.holds(&mark));
+    assert!(!is_first.holds(&marked(&queued.by, 8)) && !is_first.holds(&Item::new()));
+    assert_eq!(applied(&claim)["queuedAt"], mark["queuedAt"]);
     let history = |item: &Item| -> Vec<HistoryEntry> {
         serde_dynamo::from_attribute_value(item["history"].clone()).unwrap()
     };
@@ -107,6 +108,8 @@ fn a_condition_holds_of_an_item_as_dynamodb_says() {
         (is("t", "b"), true),
         (is("t", "c"), false),
         (is("absent", "b"), false),
+        // However they are written.
+        (Is(name("n"), AttributeValue::N("1e1".to_owned())), true),
         (AtMost(name("t"), text("b")), true),
         (AtMost(name("t"), text("a")), false),
         (AtMost(name("n"), number(10)), true),
@@ -129,4 +132,17 @@ fn a_condition_holds_of_an_item_as_dynamodb_says() {
     ] {
         assert_eq!(condition.holds(&item), expected, "{condition:?}");
     }
+}
+
+#[test]
+fn an_image_without_a_history_writes_over_no_history() {
+    let task = Task::new("t".parse().unwrap());
+    let update = mark_queued(&task, "dispatcher", At::from_millis(0));
+    let mut item: Item = [("id".to_owned(), text("t"))].into();
+    let fits = |item: &Item| update.conditions.iter().all(|condition| condition.holds(item));
+    assert!(fits(&item));
+    item.insert("history".to_owned(), AttributeValue::Null(true));
+    assert!(fits(&item));
+    item.insert("history".to_owned(), AttributeValue::L(vec![]));
+    assert!(!fits(&item));
 }

@@ -26,6 +26,8 @@ pub(super) enum Assigned {
     To(AttributeValue),
     /// This value, unless the item has one.
     IfAbsent(AttributeValue),
+    /// The same, where an item for which an [`Appended::is_first`] of the same update holds has this very value.
+    IfAbsentAsFirst(AttributeValue),
     /// The list that it is, with another behind it.
     Appended(Appended),
 }
@@ -72,10 +74,14 @@ pub(in crate::aws) enum Condition {
 }
 
 impl Condition {
-    /// Whether it is true of `item`, as DynamoDB decides it.
+    /// Whether it is true of `item`, as DynamoDB decides it of texts, flags, and numbers of up to 15 digits.
     pub fn holds(&self, item: &Item) -> bool {
+        let is = |value: &AttributeValue, other: &AttributeValue| match (value, other) {
+            (AttributeValue::N(one), AttributeValue::N(other)) => one.parse::<f64>() == other.parse::<f64>(),
+            _ => value == other,
+        };
         match self {
-            Self::Is(attribute, value) => item.get(attribute) == Some(value),
+            Self::Is(attribute, value) => item.get(attribute).is_some_and(|known| is(known, value)),
             Self::AtMost(attribute, most) => match (item.get(attribute), most) {
                 (Some(AttributeValue::S(text)), AttributeValue::S(most)) => text <= most,
                 (Some(AttributeValue::N(number)), AttributeValue::N(most)) => {
@@ -83,7 +89,9 @@ impl Condition {
                 }
                 _ => false,
             },
-            Self::OneOf(attribute, values) => item.get(attribute).is_some_and(|value| values.contains(value)),
+            Self::OneOf(attribute, values) => {
+                item.get(attribute).is_some_and(|known| values.iter().any(|value| is(known, value)))
+            }
             Self::Absent(attribute) => !item.contains_key(attribute),
             Self::AbsentOrNull(attribute) => {
                 matches!(item.get(attribute), None | Some(AttributeValue::Null(_)))
@@ -136,6 +144,7 @@ impl Update {
     pub(super) fn push_history_after(&mut self, queued: &Queued, next: HistoryEntry) -> &mut Self {
         let first = entry(queued.at, Status::Queued, &queued.by, None);
         // Whoever puts a task into this state writes that time anew, and no entry comes without a change of state.
+        // A sender gives no two marks of one task the same time where one of them is the first.
         let is_first = Condition::All(vec![
             Condition::Is("status".to_owned(), text(Status::Queued.as_str())),
             Condition::Is("queuedAt".to_owned(), text(&queued.at.to_string())),
@@ -144,7 +153,10 @@ impl Update {
             first: vec![item(&first)],
             then: vec![item(&next)],
             is_first: Some(is_first),
-        })
+        });
+        let at = text(&queued.at.to_string());
+        self.sets.push(("queuedAt".to_owned(), Assigned::IfAbsentAsFirst(at)));
+        self
     }
 
     fn append_history(&mut self, appended: Appended) -> &mut Self {

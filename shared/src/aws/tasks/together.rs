@@ -211,7 +211,7 @@ impl Together {
 
     async fn send(&self, client: &Client, batch: Vec<Waiting>) {
         let (mut statements, mut answers) = (Vec::new(), Vec::new());
-        for Waiting { statement: Statement { text, parameters, wanted }, returned, answer, .. } in batch {
+        for Waiting { statement: Statement { text, parameters, own }, returned, answer, .. } in batch {
             let built = BatchStatementRequest::builder()
                 .statement(text)
                 .set_parameters(Some(parameters))
@@ -219,7 +219,7 @@ impl Together {
             // It fails without a text only.
             if let Ok(built) = built.build() {
                 statements.push(built);
-                answers.push((answer, wanted, returned));
+                answers.push((answer, own, returned));
             }
         }
         let sent = client.batch_execute_statement().set_statements(Some(statements)).send().await;
@@ -232,7 +232,7 @@ impl Together {
                 return;
             }
         };
-        for (response, (answer, wanted, returned)) in responses.into_iter().zip(answers) {
+        for (response, (answer, own, returned)) in responses.into_iter().zip(answers) {
             let said = match response.error {
                 // Applied, and the item was not shown: the update itself tells of it.
                 None if returned && response.item.is_none() => Answer::Unanswered(Why::Trouble),
@@ -242,7 +242,7 @@ impl Together {
                 }
                 Some(error) => {
                     debug!(code = ?error.code, message = error.message, "statement refused");
-                    refused(error, &wanted)
+                    refused(error, own.as_deref())
                 }
             };
             let _caller_is_gone = answer.send(said);
@@ -260,14 +260,14 @@ fn sent(answer: Result<Answer, oneshot::error::RecvError>) -> Sent {
     }
 }
 
-/// What an error says of the update whose statement also wants this to be true.
-fn refused(error: BatchStatementError, wanted: &[Condition]) -> Answer {
+/// What an error says of the update, whose own condition is this where the statement wanted more.
+fn refused(error: BatchStatementError, own: Option<&[Condition]>) -> Answer {
     let by_condition = error.code == Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed);
-    match error.item {
-        Some(item) if by_condition && wanted.iter().all(|condition| condition.holds(&item)) => {
+    match (error.item, own) {
+        (item, None) if by_condition => Answer::Refused(item),
+        (Some(item), Some(own)) if by_condition && !own.iter().all(|condition| condition.holds(&item)) => {
             Answer::Refused(Some(item))
         }
-        None if by_condition && wanted.is_empty() => Answer::Refused(None),
         _ => Answer::Unanswered(why(error.code.as_ref())),
     }
 }
@@ -301,14 +301,16 @@ fn text_bytes(value: &AttributeValue) -> usize {
 mod tests {
     use super::*;
 
-    /// What an error of this code, which shows these attributes if any, says where these are wanted.
-    fn said(code: BatchStatementErrorCodeEnum, shown: Option<&[&str]>, wanted: &[&str]) -> String {
+    /// What an error of this code, which shows these attributes if any, says of an update that wants those to be
+    /// there, if its statement wanted more.
+    fn said(code: BatchStatementErrorCodeEnum, shown: Option<&[&str]>, own: Option<&[&str]>) -> String {
         let item = shown.map(|names| {
             names.iter().map(|name| ((*name).to_owned(), AttributeValue::Null(true))).collect::<Item>()
         });
         let error = BatchStatementError::builder().code(code).set_item(item).build();
-        let wanted: Vec<_> = wanted.iter().map(|name| Condition::Present((*name).to_owned())).collect();
-        match refused(error, &wanted) {
+        let own: Option<Vec<_>> =
+            own.map(|own| own.iter().map(|name| Condition::Present((*name).to_owned())).collect());
+        match refused(error, own.as_deref()) {
             Answer::Applied(_) => "applied".to_owned(),
             Answer::Refused(item) => format!("refused, {} shown", item.map_or(0, |item| item.len())),
             Answer::Unanswered(why) => format!("{why:?}"),
@@ -318,16 +320,17 @@ mod tests {
     #[test]
     fn a_refusal_counts_where_the_update_itself_would_be_refused() {
         use BatchStatementErrorCodeEnum::{ConditionalCheckFailed, ThrottlingError, ValidationError};
-        for (code, shown, wanted, expected) in [
-            (ConditionalCheckFailed, Some(&["id", "a"][..]), &["a"][..], "refused, 2 shown"),
+        for (code, shown, own, expected) in [
+            (ConditionalCheckFailed, Some(&["id", "a"][..]), None, "refused, 2 shown"),
+            (ConditionalCheckFailed, None, None, "refused, 0 shown"),
+            (ConditionalCheckFailed, Some(&["id"]), Some(&["id", "a"][..]), "refused, 1 shown"),
             // It may be what the statement alone wants that is missing.
-            (ConditionalCheckFailed, Some(&["id"]), &["a"], "Refused"),
-            (ConditionalCheckFailed, None, &["a"], "Refused"),
-            (ConditionalCheckFailed, None, &[], "refused, 0 shown"),
-            (ValidationError, Some(&["id"]), &[], "Refused"),
-            (ThrottlingError, None, &[], "Trouble"),
+            (ConditionalCheckFailed, Some(&["id", "a"]), Some(&["a"]), "Refused"),
+            (ConditionalCheckFailed, None, Some(&["a"]), "Refused"),
+            (ValidationError, Some(&["id"]), None, "Refused"),
+            (ThrottlingError, None, None, "Trouble"),
         ] {
-            assert_eq!(said(code.clone(), shown, wanted), expected, "{code:?} {shown:?} {wanted:?}");
+            assert_eq!(said(code.clone(), shown, own), expected, "{code:?} {shown:?} {own:?}");
         }
     }
 }
