@@ -21,7 +21,7 @@ const STARTS: usize = 5;
 const NOTHING: f64 = 0.001;
 
 /// Of a large backlog, the short form waits for these only: while it is largest.
-const FIRST: usize = 20_000;
+const FIRST: usize = 10_000;
 
 /// One size of table and backlog, per task.
 struct Size {

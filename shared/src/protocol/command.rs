@@ -30,7 +30,7 @@ pub struct Command {
 pub struct Queued {
     /// When; `queuedAt` of the record as well.
     pub at: At,
-    /// Who; at most [`MOST_BY_BYTES`].
+    /// Who, in at most 64 bytes.
     pub by: String,
 }
 
