@@ -21,9 +21,8 @@ pub(super) use dispatch::{cancel, dead_letter, defer, hold, mark_queued, reject,
 pub use request::Request;
 pub(super) use request::ask;
 pub(super) use statement::Statement;
-pub(super) use update::Condition;
 pub(super) use update::Update;
-use update::{number, text};
+use update::{Condition, number, text};
 pub use worker::Signal;
 pub(super) use worker::{beat, signal};
 

@@ -11,8 +11,8 @@ pub(in crate::aws) struct Statement {
     pub text: String,
     /// The values.
     pub parameters: Vec<AttributeValue>,
-    /// The update's own condition, where it may be refused for more than that.
-    pub own: Option<Vec<Condition>>,
+    /// Whether it may be refused where the update would not be.
+    pub wants_more: bool,
 }
 
 impl Update {
@@ -25,7 +25,8 @@ impl Update {
             return None;
         }
         let mut wanted = Vec::new();
-        let mut made = Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new(), own: None };
+        let mut made =
+            Statement { text: format!("UPDATE \"{table}\""), parameters: Vec::new(), wants_more: false };
         for (attribute, assigned) in &self.sets {
             match assigned {
                 Assigned::To(value) | Assigned::IfAbsentAsFirst(value) => {
@@ -55,7 +56,7 @@ impl Update {
         made.parameters.push(AttributeValue::S(id.to_owned()));
         // A statement never makes an item, so its key is there.
         let its_key = Condition::Present(key.to_owned());
-        made.own = (!wanted.is_empty()).then(|| self.conditions.clone());
+        made.wants_more = !wanted.is_empty();
         for condition in wanted.iter().chain(&self.conditions).filter(|condition| **condition != its_key) {
             made.text.push_str(" AND ");
             made.condition(condition);

@@ -52,7 +52,7 @@ impl Appended {
 
 /// What has to be true of the item.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::aws) enum Condition {
+pub(super) enum Condition {
     /// The attribute has this value.
     Is(String, AttributeValue),
     /// It is there, and not greater.
@@ -181,6 +181,11 @@ impl Update {
             Some(known) => self.push_history(known, entry),
             None => self.set_json("history", &[entry]),
         }
+    }
+
+    /// Whether its condition is true of `item`, as [`Condition::holds`].
+    pub fn holds(&self, item: &Item) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(item))
     }
 
     pub(super) fn when(&mut self, condition: Condition) -> &mut Self {

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, warn};
 
-use crate::aws::expressions::{Condition, Statement, Update};
+use crate::aws::expressions::{Statement, Update};
 use crate::aws::{AwsError, Retry};
 use crate::task::Item;
 
@@ -70,7 +70,11 @@ struct Waiting {
 /// What came of a statement.
 enum Answer {
     Applied(Item),
-    Refused(Option<Item>),
+    /// Its condition does not hold; `more` says whether it had others than its update.
+    Refused {
+        item: Option<Item>,
+        more: bool,
+    },
     Unanswered(Why),
 }
 
@@ -128,17 +132,21 @@ impl Together {
         loop {
             let turn = tokio::select! {
                 biased;
-                answer = &mut answered => return sent(answer),
+                answer = &mut answered => return sent(answer, update),
                 turn = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.turn).acquire_owned()) => turn,
             };
             let Ok(Ok(turn)) = turn else {
                 // Unless it has just been taken along.
-                return if self.withdraw(number) { Sent::ByItself(None) } else { sent(answered.await) };
+                return if self.withdraw(number) {
+                    Sent::ByItself(None)
+                } else {
+                    sent(answered.await, update)
+                };
             };
             if !self.waits(number) {
                 // Sent by somebody who has gone since.
                 drop(turn);
-                return sent(answered.await);
+                return sent(answered.await, update);
             }
             if self.line().last > 1 {
                 tokio::time::sleep(GATHERING).await;
@@ -211,7 +219,7 @@ impl Together {
 
     async fn send(&self, client: &Client, batch: Vec<Waiting>) {
         let (mut statements, mut answers) = (Vec::new(), Vec::new());
-        for Waiting { statement: Statement { text, parameters, own }, returned, answer, .. } in batch {
+        for Waiting { statement: Statement { text, parameters, wants_more }, returned, answer, .. } in batch {
             let built = BatchStatementRequest::builder()
                 .statement(text)
                 .set_parameters(Some(parameters))
@@ -219,7 +227,7 @@ impl Together {
             // It fails without a text only.
             if let Ok(built) = built.build() {
                 statements.push(built);
-                answers.push((answer, own, returned));
+                answers.push((answer, wants_more, returned));
             }
         }
         let sent = client.batch_execute_statement().set_statements(Some(statements)).send().await;
@@ -232,7 +240,7 @@ impl Together {
                 return;
             }
         };
-        for (response, (answer, own, returned)) in responses.into_iter().zip(answers) {
+        for (response, (answer, wants_more, returned)) in responses.into_iter().zip(answers) {
             let said = match response.error {
                 // Applied, and the item was not shown: the update itself tells of it.
                 None if returned && response.item.is_none() => Answer::Unanswered(Why::Trouble),
@@ -242,7 +250,7 @@ impl Together {
                 }
                 Some(error) => {
                     debug!(code = ?error.code, message = error.message, "statement refused");
-                    refused(error, own.as_deref())
+                    refused(error, wants_more)
                 }
             };
             let _caller_is_gone = answer.send(said);
@@ -250,25 +258,28 @@ impl Together {
     }
 }
 
-/// What an answer says; none at all is one of those that nobody gave.
-fn sent(answer: Result<Answer, oneshot::error::RecvError>) -> Sent {
+/// What an answer says of `update`; none at all is one of those that nobody gave.
+fn sent(answer: Result<Answer, oneshot::error::RecvError>, update: &Update) -> Sent {
     match answer {
         Ok(Answer::Applied(item)) => Sent::Applied(item),
-        Ok(Answer::Refused(item)) => Sent::Refused(item),
+        Ok(Answer::Refused { item, more: false }) => Sent::Refused(item),
+        // The update itself would be refused as well.
+        Ok(Answer::Refused { item: Some(item), more: true }) if !update.holds(&item) => {
+            Sent::Refused(Some(item))
+        }
+        Ok(Answer::Refused { .. }) => Sent::Unanswered(Why::Refused),
         Ok(Answer::Unanswered(why)) => Sent::Unanswered(why),
         Err(_nobody) => Sent::Unanswered(Why::Trouble),
     }
 }
 
-/// What an error says of the update, whose own condition is this where the statement wanted more.
-fn refused(error: BatchStatementError, own: Option<&[Condition]>) -> Answer {
-    let by_condition = error.code == Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed);
-    match (error.item, own) {
-        (item, None) if by_condition => Answer::Refused(item),
-        (Some(item), Some(own)) if by_condition && !own.iter().all(|condition| condition.holds(&item)) => {
-            Answer::Refused(Some(item))
+/// What an error says of a statement.
+fn refused(error: BatchStatementError, more: bool) -> Answer {
+    match error.code {
+        Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed) => {
+            Answer::Refused { item: error.item, more }
         }
-        _ => Answer::Unanswered(why(error.code.as_ref())),
+        code => Answer::Unanswered(why(code.as_ref())),
     }
 }
 
@@ -300,37 +311,39 @@ fn text_bytes(value: &AttributeValue) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::At;
+    use crate::aws::expressions::mark_queued;
+    use crate::task::Task;
 
-    /// What an error of this code, which shows these attributes if any, says of an update that wants those to be
-    /// there, if its statement wanted more.
-    fn said(code: BatchStatementErrorCodeEnum, shown: Option<&[&str]>, own: Option<&[&str]>) -> String {
+    /// What an error of this code, which shows these attributes if any, says of an update that wants an
+    /// `id`, and whose statement may have wanted more.
+    fn said(code: BatchStatementErrorCodeEnum, shown: Option<&[&str]>, more: bool) -> String {
         let item = shown.map(|names| {
             names.iter().map(|name| ((*name).to_owned(), AttributeValue::Null(true))).collect::<Item>()
         });
         let error = BatchStatementError::builder().code(code).set_item(item).build();
-        let own: Option<Vec<_>> =
-            own.map(|own| own.iter().map(|name| Condition::Present((*name).to_owned())).collect());
-        match refused(error, own.as_deref()) {
-            Answer::Applied(_) => "applied".to_owned(),
-            Answer::Refused(item) => format!("refused, {} shown", item.map_or(0, |item| item.len())),
-            Answer::Unanswered(why) => format!("{why:?}"),
+        let update = mark_queued(&Task::new("t".parse().unwrap()), "d", At::from_millis(0));
+        match sent(Ok(refused(error, more)), &update) {
+            Sent::Refused(item) => format!("refused, {} shown", item.map_or(0, |item| item.len())),
+            Sent::Unanswered(why) => format!("{why:?}"),
+            Sent::Applied(_) | Sent::ByItself(_) => unreachable!(),
         }
     }
 
     #[test]
     fn a_refusal_counts_where_the_update_itself_would_be_refused() {
         use BatchStatementErrorCodeEnum::{ConditionalCheckFailed, ThrottlingError, ValidationError};
-        for (code, shown, own, expected) in [
-            (ConditionalCheckFailed, Some(&["id", "a"][..]), None, "refused, 2 shown"),
-            (ConditionalCheckFailed, None, None, "refused, 0 shown"),
-            (ConditionalCheckFailed, Some(&["id"]), Some(&["id", "a"][..]), "refused, 1 shown"),
+        for (code, shown, more, expected) in [
+            (ConditionalCheckFailed, Some(&["id", "a"][..]), false, "refused, 2 shown"),
+            (ConditionalCheckFailed, None, false, "refused, 0 shown"),
+            (ConditionalCheckFailed, Some(&["a"]), true, "refused, 1 shown"),
             // It may be what the statement alone wants that is missing.
-            (ConditionalCheckFailed, Some(&["id", "a"]), Some(&["a"]), "Refused"),
-            (ConditionalCheckFailed, None, Some(&["a"]), "Refused"),
-            (ValidationError, Some(&["id"]), None, "Refused"),
-            (ThrottlingError, None, None, "Trouble"),
+            (ConditionalCheckFailed, Some(&["id", "a"]), true, "Refused"),
+            (ConditionalCheckFailed, None, true, "Refused"),
+            (ValidationError, Some(&["a"]), false, "Refused"),
+            (ThrottlingError, None, false, "Trouble"),
         ] {
-            assert_eq!(said(code.clone(), shown, own), expected, "{code:?} {shown:?} {own:?}");
+            assert_eq!(said(code.clone(), shown, more), expected, "{code:?} {shown:?} {more}");
         }
     }
 }
