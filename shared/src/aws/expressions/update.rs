@@ -26,7 +26,8 @@ pub(super) enum Assigned {
     To(AttributeValue),
     /// This value, unless the item has one.
     IfAbsent(AttributeValue),
-    /// The same, where an item for which an [`Appended::is_first`] of the same update holds has this very value.
+    /// The same; a statement sets it. Where the [`Appended::is_first`] of the same update holds, the item has this
+    /// very value.
     IfAbsentAsFirst(AttributeValue),
     /// The list that it is, with another behind it.
     Appended(Appended),
@@ -39,7 +40,7 @@ pub(super) struct Appended {
     pub first: Vec<AttributeValue>,
     /// What comes behind it.
     pub then: Vec<AttributeValue>,
-    /// Where this holds, the list is exactly `first`. Never so of a `first` of which nothing is known.
+    /// Where this holds, the list is exactly `first`. `None` where nothing is known of how the list begins.
     pub is_first: Option<Condition>,
 }
 
