@@ -126,6 +126,21 @@ fn calls(control: &Control, operation: &str) -> usize {
     control.log().iter().filter(|call| call.operation == operation).count()
 }
 
+/// How many gather depends on how fast this machine is at that moment, and one whose turn is late goes alone: one of
+/// some rounds shows it. What an emulator makes of a statement is its own affair: it then takes them one by one.
+async fn few_requests(control: &Control, most: usize, mut round: impl AsyncFnMut(usize)) {
+    let mut counts = Vec::new();
+    for number in 0..10 {
+        let before = control.log().len();
+        round(number).await;
+        counts.push(control.log().len() - before);
+        if std::env::var(ENDPOINT).is_ok() || counts[number] <= most {
+            return;
+        }
+    }
+    panic!("requests of each round: {counts:?}, at most {most} were expected of one");
+}
+
 async fn claims_together_do_what_they_do_alone(queued: Option<&Queued>) {
     let backend = Backend::start().await.unwrap();
     let (alone, together, _) = tables(&backend).await;
@@ -260,20 +275,16 @@ async fn a_hundred_claims_at_a_time_are_a_few_requests() {
     let backend = Backend::start().await.unwrap();
     let (_, together, control) = tables(&backend).await;
     let (record, attempt) = records().remove(0);
-    for index in 0..100 {
-        put(&backend, &format!("t-{index}"), &record).await;
-    }
-    let together = &together;
-    let claims = (0..100).map(|index| async move { claim(together, &format!("t-{index}"), attempt).await });
-    let answers = join_all(claims).await;
-    assert!(answers.iter().all(|answer| answer.starts_with("won")), "{answers:?}");
-    let (shared, alone) = (calls(&control, "BatchExecuteStatement"), calls(&control, "UpdateItem"));
-    println!("100 claims: {shared} shared requests, {alone} alone");
-    // What an emulator makes of a statement is its own affair: it then takes them one by one.
-    if std::env::var(ENDPOINT).is_err() {
-        // How many gather depends on how fast this machine is; on the slowest it is far from one each.
-        assert!(shared >= 1 && shared + alone <= 25, "{shared} {alone}");
-    }
+    let (backend, together, record) = (&backend, &together, &record);
+    few_requests(&control, 25, async |round| {
+        for index in 0..100 {
+            put(backend, &format!("t-{round}-{index}"), record).await;
+        }
+        let claim = |index| async move { claim(together, &format!("t-{round}-{index}"), attempt).await };
+        let answers = join_all((0..100).map(claim)).await;
+        assert!(answers.iter().all(|answer| answer.starts_with("won")), "{answers:?}");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,22 +293,22 @@ async fn commands_that_come_twice_cost_one_request_and_change_nothing() {
     let (_, together, control) = tables(&backend).await;
     let (mut record, attempt) = records().remove(0);
     (record["status"], record["attempt"], record["workerNodeId"]) = (json!("RUNNING"), json!(1), json!("w"));
+    let (backend, together, queued, record) = (&backend, &together, &queued(), &record);
     for index in 0..50 {
-        put(&backend, &format!("t-{index}"), &record).await;
+        put(backend, &format!("t-{index}"), record).await;
     }
-    let (together, queued) = (&together, &queued());
-    let claims = (0..50).map(|index| async move {
-        claim_after(together, &format!("t-{index}"), attempt, (index % 2 == 0).then_some(queued)).await
-    });
-    let answers = join_all(claims).await;
-    assert!(answers.iter().all(|answer| answer == "refused Attempt(1) Running"), "{answers:?}");
-    for index in 0..50 {
-        assert_eq!(item(&backend, &format!("t-{index}")).await, record);
-    }
-    if std::env::var(ENDPOINT).is_err() {
-        let alone = calls(&control, "UpdateItem");
-        assert!(alone <= 12, "{alone} of 50 went once more by themselves");
-    }
+    // Two requests of 25, and few that went once more by themselves.
+    few_requests(&control, 15, async |_| {
+        let claims = (0..50).map(|index| async move {
+            claim_after(together, &format!("t-{index}"), attempt, (index % 2 == 0).then_some(queued)).await
+        });
+        let answers = join_all(claims).await;
+        assert!(answers.iter().all(|answer| answer == "refused Attempt(1) Running"), "{answers:?}");
+        for index in 0..50 {
+            assert_eq!(item(backend, &format!("t-{index}")).await, *record);
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,22 +353,21 @@ async fn a_mark_that_comes_too_late_costs_one_request_and_changes_nothing() {
     let (_, together, control) = tables(&backend).await;
     let (mut record, _) = records().remove(0);
     (record["status"], record["attempt"], record["workerNodeId"]) = (json!("RUNNING"), json!(1), json!("w"));
+    let (backend, together, record) = (&backend, &together, &record);
     for index in 0..25 {
-        put(&backend, &format!("t-{index}"), &record).await;
+        put(backend, &format!("t-{index}"), record).await;
     }
-    let together = &together;
-    let marks = (0..25).map(|index| async move {
-        let mut task = Task::new(format!("t-{index}").parse().unwrap());
-        task.history = Some(vec![]);
-        together.mark_queued(&task, "dispatcher", now()).await.unwrap()
-    });
-    let answers = join_all(marks).await;
-    assert!(answers.iter().all(|answer| *answer == Write::Fenced), "{answers:?}");
-    for index in 0..25 {
-        assert_eq!(item(&backend, &format!("t-{index}")).await, record);
-    }
-    if std::env::var(ENDPOINT).is_err() {
-        let alone = calls(&control, "UpdateItem");
-        assert!(alone <= 12, "{alone} of 25 went once more by themselves");
-    }
+    few_requests(&control, 13, async |_| {
+        let marks = (0..25).map(|index| async move {
+            let mut task = Task::new(format!("t-{index}").parse().unwrap());
+            task.history = Some(vec![]);
+            together.mark_queued(&task, "dispatcher", now()).await.unwrap()
+        });
+        let answers = join_all(marks).await;
+        assert!(answers.iter().all(|answer| *answer == Write::Fenced), "{answers:?}");
+        for index in 0..25 {
+            assert_eq!(item(backend, &format!("t-{index}")).await, *record);
+        }
+    })
+    .await;
 }

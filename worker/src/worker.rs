@@ -66,6 +66,9 @@ pub enum WorkerError {
     /// AWS, at the first heartbeat.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// It took nothing although tasks wait; a new process may do better.
+    #[error("given up, for a new process to do better: {0}")]
+    Stuck(String),
 }
 
 /// A worker that has not started yet.
@@ -139,7 +142,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the lock of its own file cannot be had, or the first heartbeat cannot be written: nothing has
-    /// been taken then.
+    /// been taken then. When the watchdog found it stuck: it holds nothing any more.
     pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), WorkerError> {
         let told = CancellationToken::new();
         let webhook = Webhook::start(&self.config, self.clock.clone(), told.clone())?;
@@ -257,7 +260,7 @@ impl Worker {
         drop(acknowledger);
         given_up.cancel();
         // All end by themselves: the keeper was told, the acknowledger and the fence have no sender left.
-        let _joined = tokio::join!(leasing, acknowledging, fencing, removing, watching, protecting, seen);
+        let (seen, ..) = tokio::join!(seen, leasing, acknowledging, fencing, removing, watching, protecting);
         life.give_up();
         if let Some(mut telling) = telling
             && tokio::time::timeout(LAST_CALLS, &mut telling).await.is_err()
@@ -266,7 +269,8 @@ impl Worker {
             telling.abort();
         }
         info!(worker.id = %context.id, "worker stopped");
-        Ok(())
+        // A task that panicked has said so, and found nothing.
+        seen.ok().flatten().map_or(Ok(()), |why| Err(WorkerError::Stuck(why)))
     }
 
     fn first_heartbeat(&self, engines: &Engines) -> Heartbeat {

@@ -71,7 +71,32 @@ async fn a_worker_that_drains_is_healthy_and_not_ready() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_wait_while_no_poll_is_answered_make_a_worker_unhealthy() -> Result<()> {
+async fn messages_that_wait_while_no_poll_is_answered_make_a_worker_unhealthy_and_end_it() -> Result<()> {
+    let stack = Stack::embedded().await?;
+    let an_hour = std::time::Duration::from_secs(3_600);
+    let no_polls = Plan::always(Fault::Slow(an_hour)).only("ReceiveMessage");
+    let (sdk, _control) = FaultyHttp::wrap(&stack.config, no_polls)?;
+    let config = Config { watchdog_seconds: 4, ..stack.worker_config(1) };
+    let worker = stack.worker_through(seen(config), &sdk, Clock::system())?;
+    let address = worker.metrics.context("an address")?;
+    answers(address, "/readyz", 200).await?;
+    let task = stack.put(&json!({"id": id("waits"), "command": "true"})).await?;
+    let why = answers(address, "/healthz", 503).await?;
+    assert!(why.contains("1 messages wait"), "{why}");
+    assert_eq!(get(address, "/readyz").await?.0, 503);
+    // Nobody restarts it, so it makes room itself, and says why.
+    let why = worker.ended().await.err().context("it ends as a failure")?.to_string();
+    assert!(why.contains("1 messages wait"), "{why}");
+    // A new process does better.
+    let worker = stack.worker(stack.worker_config(1))?;
+    stack.completed(&task).await?;
+    worker.drained().await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_queues_without_a_message_are_no_reason_to_end() -> Result<()> {
     let stack = Stack::embedded().await?;
     let an_hour = std::time::Duration::from_secs(3_600);
     let no_polls = Plan::always(Fault::Slow(an_hour)).only("ReceiveMessage");
@@ -79,14 +104,15 @@ async fn messages_that_wait_while_no_poll_is_answered_make_a_worker_unhealthy() 
     let config = Config { watchdog_seconds: 1, ..stack.worker_config(1) };
     let worker = stack.worker_through(seen(config), &sdk, Clock::system())?;
     let address = worker.metrics.context("an address")?;
-    answers(address, "/readyz", 200).await?;
-    // Without a message that waits there is nothing wrong that a new process would do better.
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    // Four looks a second at three queues, from the first second on: twice as many as giving up takes.
+    let looks = r#"stageline_aws_calls_total{operation="GetQueueAttributes",outcome="ok"} "#;
+    eventually("the queues' depth is asked for often enough", || async {
+        let (_, metrics) = get(address, "/metrics").await?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix(looks)?.parse::<u64>().ok());
+        Ok((count >= Some(3 * 8)).then_some(()))
+    })
+    .await?;
     assert_eq!(get(address, "/healthz").await?.0, 200);
-    stack.put(&json!({"id": id("waits"), "command": "true"})).await?;
-    let why = answers(address, "/healthz", 503).await?;
-    assert!(why.contains("1 messages wait"), "{why}");
-    assert_eq!(get(address, "/readyz").await?.0, 503);
     worker.drained().await?;
     stack.shutdown().await;
     Ok(())

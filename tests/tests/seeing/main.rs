@@ -5,5 +5,6 @@ mod collector;
 mod health;
 mod http;
 mod lambdas;
+mod outcomes;
 mod traces;
 mod worker;

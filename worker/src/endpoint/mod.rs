@@ -66,17 +66,24 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Serves, watches and exports spans until `done`; what waits then is exported too.
-    pub async fn run(self, listener: Option<TcpListener>, done: CancellationToken) {
+    /// Serves, watches and exports spans until `done`; what waits then is exported too. Drains the worker when it is
+    /// stuck for good, and answers why.
+    pub async fn run(self, listener: Option<TcpListener>, done: CancellationToken) -> Option<String> {
         let Self { context, queues, alive, drain } = self;
         let silence = Duration::from_secs(context.config.watchdog_seconds);
         let watching = async {
-            if !silence.is_zero() {
-                watchdog::watch(&context, &queues, silence, done.clone()).await;
+            if silence.is_zero() {
+                return None;
             }
+            let stuck = watchdog::watch(&context, &queues, silence, done.clone()).await;
+            if stuck.is_some() {
+                drain.cancel();
+            }
+            stuck
         };
         let serving = async {
             if let Some(listener) = listener {
+                let drain = drain.clone();
                 Endpoint { context: Arc::clone(&context), alive, drain }.serve(listener, done.clone()).await;
             }
         };
@@ -89,7 +96,8 @@ impl Beside {
                 context.tracer.flush(EXPORT_PATIENCE).await;
             }
         };
-        tokio::join!(watching, serving, exporting);
+        let (stuck, (), ()) = tokio::join!(watching, serving, exporting);
+        stuck
     }
 }
 

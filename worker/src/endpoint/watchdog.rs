@@ -1,6 +1,7 @@
 //! The watchdog: free slots and messages on the queues, and no poll that is answered. Whatever the reason (a
 //! permission that was taken away, a connection that hangs, a defect here), a new process may do better, so the
-//! worker calls itself unhealthy and says why.
+//! worker calls itself unhealthy and says why. Where nobody heeds that, it makes room for the new process itself: it
+//! gives up after as long again, as soon as it runs no task.
 //!
 //! It asks SQS for the queues' depth only when that much is already wrong.
 
@@ -17,12 +18,17 @@ use crate::context::Context;
 /// The longest time between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Looks until `done`; `silence` is how long polls may go unanswered.
-pub(crate) async fn watch(context: &Context, queues: &Queues, silence: Duration, done: CancellationToken) {
+/// Looks until `done`; `silence` is how long polls may go unanswered. Answers why the worker is to end, when it is.
+pub(crate) async fn watch(
+    context: &Context,
+    queues: &Queues,
+    silence: Duration,
+    done: CancellationToken,
+) -> Option<String> {
     let pause = (silence / 4).min(LONGEST_PAUSE);
     loop {
         tokio::select! {
-            () = done.cancelled() => return,
+            () = done.cancelled() => return None,
             () = tokio::time::sleep(pause) => {}
         }
         let unanswered = context.polls.unanswered();
@@ -43,6 +49,9 @@ pub(crate) async fn watch(context: &Context, queues: &Queues, silence: Duration,
             (None, Some(why)) => error!(why, "the worker is stuck"),
             (Some(_), None) => info!("the worker is not stuck any more"),
             _ => {}
+        }
+        if found.is_some() && unanswered > 2 * silence && context.running.count() == 0 {
+            return found;
         }
         context.polls.set_stuck(found);
     }
