@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use stageline::Clock;
 use stageline::aws::Aws;
-use stageline_sweeper::{Limits, Sweeper};
+use stageline_sweeper::{Limits, SweepEvent, Sweeper};
 
 use crate::load::Load;
 use crate::meter::{Meter, Tally};
@@ -210,7 +210,8 @@ async fn idle_without_workers() -> Result<Used> {
     let aws = Aws::new(&stageline_local::sdk_config(&meter.endpoint()), &rig.deployment);
     let sweeper = Sweeper::new(aws, rig.deployment.clone(), Clock::system());
     for _ in 0..SWEEPS {
-        sweeper.sweep(Limits::default()).await;
+        // As the schedule does, which looks at the queues too.
+        Box::pin(sweeper.handle(SweepEvent::Scheduled, Limits::default())).await;
     }
     let calls = assumed.sweeper_calls_an_hour;
     let tally = meter.tally().times(calls / f64::from(SWEEPS));

@@ -13,7 +13,7 @@ def processes_get_their_variables():
     variables = set(re.findall(r'"(STAGELINE_\w+)"', listed[1]))
     config = re.search(r"pub struct Config \{(.*?)\n\}", (ROOT / "worker" / "src" / "config.rs").read_text(), re.S)
     settings = {f"STAGELINE_WORKER_{name.upper()}" for name in re.findall(r"^    pub (\w+):", config[1], re.M)}
-    own = {"STAGELINE_SWEEP_PAGES"}
+    own = {"STAGELINE_SWEEP_PAGES", "STAGELINE_METRICS"}
     given = {name: set(f["Environment"]["Variables"]) for name, f in of_type(CORE, "AWS::Lambda::Function").items()}
     given |= {name: set(re.findall(r"STAGELINE_\w+", TEMPLATES[name].body)) for name in ("workers-ecs", "workers-ec2")}
     for file in ("Dockerfile", "stageline-worker.service", "worker-entrypoint"):

@@ -65,6 +65,11 @@ class Account:
                 f"there is no region {self.region}\n  give --region one of: {', '.join(sorted(known))}"
             )
 
+    def introduce(self, prefix: str) -> None:
+        """Says what is worked on: a wrong account or region is seen at once."""
+        where = f", endpoint {self.endpoint}" if self.endpoint else ""
+        say(f"Account {self.id}, region {self.region}{where}, prefix {prefix}")
+
     def client(self, service: str):
         """A client of the service, made once."""
         if service not in self._clients:

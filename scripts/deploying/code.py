@@ -12,6 +12,7 @@ from pathlib import Path
 
 from botocore import exceptions as boto
 
+from . import left
 from .account import Account, say
 from .trouble import Trouble, of
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FUNCTIONS = ("dispatcher", "sweeper")
 # e_machine of the ELF header.
 MACHINES = {183: "arm64", 62: "x86_64"}
+CLOSED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
 def build(arch: str, profile: str) -> Path:
@@ -109,28 +111,52 @@ def bucket_name(account: Account, prefix: str) -> str:
 
 
 def make_bucket(account: Account, bucket: str, prefix: str) -> None:
-    """Makes the bucket on first use."""
+    """The bucket is there, closed to the public, and tagged as this prefix's: the run before may have died in between."""
     s3 = account.client("s3")
     try:
         s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account.id)
-        return
     except boto.ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
             trouble = of(error, f"looking for the bucket {bucket}")
             raise Trouble(f"{trouble}\n  or the name is taken by somebody else: choose another --prefix") from error
-    say(f"Making the bucket {bucket}")
-    place = {}
-    if account.region != "us-east-1":
-        place = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+        say(f"Making the bucket {bucket}")
+        place = {}
+        if account.region != "us-east-1":
+            place = {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+        try:
+            s3.create_bucket(Bucket=bucket, **place)
+        except (boto.ClientError, boto.BotoCoreError) as error:
+            raise of(error, f"making the bucket {bucket}") from error
+    close_bucket(account, bucket)
+    tag_bucket(account, bucket, prefix)
+
+
+def close_bucket(account: Account, bucket: str) -> None:
+    """Nothing in it is ever public."""
+    s3, closed = account.client("s3"), dict.fromkeys(CLOSED, True)
     try:
-        s3.create_bucket(Bucket=bucket, **place)
-        closed = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-        s3.put_public_access_block(
-            Bucket=bucket, PublicAccessBlockConfiguration={name: True for name in closed}
-        )
-        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "stageline", "Value": prefix}]})
-    except boto.ClientError as error:
-        raise of(error, f"making the bucket {bucket}") from error
+        try:
+            if s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == closed:
+                return
+        except boto.ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchPublicAccessBlockConfiguration":
+                raise
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=closed)
+    except (boto.ClientError, boto.BotoCoreError) as error:
+        raise of(error, f"closing the bucket {bucket} to the public") from error
+
+
+def tag_bucket(account: Account, bucket: str, prefix: str) -> None:
+    """The tag by which scripts/destroy knows it, beside those that others have put on."""
+    tags = left.tags_of(account, bucket) or {}
+    if tags.get("stageline") == prefix:
+        return
+    tags["stageline"] = prefix
+    try:
+        together = [{"Key": key, "Value": value} for key, value in tags.items()]
+        account.client("s3").put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": together})
+    except (boto.ClientError, boto.BotoCoreError) as error:
+        raise of(error, f"tagging the bucket {bucket}") from error
 
 
 def upload(account: Account, bucket: str, key: str, content: bytes) -> None:

@@ -1,19 +1,15 @@
 """scripts/deploy: credentials, build, upload, stacks, smoke task, result; in this order."""
 
-import shlex
 import sys
 from argparse import Namespace
 
 from botocore import exceptions as boto
 
-from . import arch, code, options, smoke, workers
+from . import arch, code, environment, left, options, pools, smoke, workers
 from .account import Account, say
-from .stack import ECS_PATIENCE_SECONDS, Deployed, Stack, of_prefix
+from .stack import ECS_PATIENCE_SECONDS, Deployed, Stack
 from .template import MAX_BYTES, Template
 from .trouble import Trouble, of
-
-# A CloudFormation parameter takes no more, and a Lambda's environment neither.
-MAX_POOLS_BYTES = 3_000
 
 
 class Deployment:
@@ -22,15 +18,15 @@ class Deployment:
     def __init__(self, said: Namespace):
         self.said = said
         self.account = Account(said.region, said.endpoint_url)
-        where = f", endpoint {said.endpoint_url}" if said.endpoint_url else ""
-        say(f"Account {self.account.id}, region {self.account.region}{where}, prefix {said.prefix}")
+        self.account.introduce(said.prefix)
         self.tags = {**said.tag, "stageline": said.prefix}
+        self.tags_of_core: dict[str, str] = {}
         self.bucket = code.bucket_name(self.account, said.prefix)
         self.core = self.stack("core")
 
     def stack(self, part: str) -> Stack:
         """The deployment's stack of that part."""
-        return Stack(self.account, f"{self.said.prefix}-{part}", self.tags)
+        return Stack(self.account, f"{self.said.prefix}-{part}", self.tags, self.tags_of_core)
 
     def run(self) -> None:
         """Everything that was asked for."""
@@ -42,6 +38,7 @@ class Deployment:
         for name, given in templates.items():
             Template(name).check(given)
         there = self.core.get()
+        self.tags_of_core = there.tags if there else {}
         said.arch = arch.of_deployment(said, there)
         if not said.imports and there is None:
             self.check_names({"Prefix": said.prefix, **said.parameter})
@@ -77,8 +74,8 @@ class Deployment:
 
     # ---- Stacks -------------------------------------------------------------------------------------
 
-    def deploy_core(self, keys: dict[str, str]) -> None:
-        """The core, with every pool that there is."""
+    def deploy_core(self, keys: dict[str, str], planned: dict[str, str] | None = None) -> None:
+        """The core, with every pool that there is, and with those that a dry run did not make."""
         said, template = self.said, Template("core")
         there = self.core.ready(said.dry_run)
         given = {
@@ -88,7 +85,7 @@ class Deployment:
             "SweeperCodeKey": keys["sweeper"],
             "FunctionArchitecture": said.arch,
             "EndpointUrl": said.function_endpoint_url,
-            "ExtraPools": self.extra_pools(),
+            "ExtraPools": pools.joined(pools.entries(self.account, said.prefix) | (planned or {}), said.prefix),
             **said.parameter,
         }
         # The first deployment's tables can be taken back; see the parameter's description.
@@ -113,10 +110,32 @@ class Deployment:
 
     def taking_over(self, template: Template, given: dict[str, str]) -> str:
         """The template that takes over what is left. Emulators take over no bucket: there it is only adopted."""
+        self.find_bucket(given)
         names = self.left_names(given)
         if self.account.endpoint and "ArtifactBucket" in names:
             given |= {"Artifacts": "adopt", "ArtifactBucketName": names.pop("ArtifactBucket")[1]}
         return template.with_literal_names(names)
+
+    def find_bucket(self, given: dict[str, str]) -> None:
+        """Names the bucket to take over when it has a name of its own and nobody says which."""
+        if given.get("Artifacts", "create") != "create" or given.get("ArtifactBucketName"):
+            return
+        usual, prefix = left.default_bucket(self.account, self.said.prefix), self.said.prefix
+        found = left.buckets(self.account, prefix)
+        if len(found) > 1:
+            raise Trouble(
+                f"several buckets are of {prefix}: {', '.join(found)}\n"
+                "  say which one is to be taken over: --parameter ArtifactBucketName=..."
+            )
+        if found and found != [usual]:
+            say(f"Taking over the bucket {found[0]}: its tags say that {prefix}-core made it")
+            given["ArtifactBucketName"] = found[0]
+        elif not found and left.tags_of(self.account, usual) is None:
+            raise Trouble(
+                f"no artifact bucket of {prefix} is left: neither {usual} nor one of another name whose tags say so\n"
+                "  if it has a name of its own, repeat --parameter ArtifactBucketName=... (of a name that is free, one is "
+                "made); if there was none, --parameter Artifacts=none"
+            )
 
     def left_names(self, given: dict[str, str]) -> dict[str, tuple[str, str]]:
         """The names of what a destroyed deployment leaves, by logical id."""
@@ -128,7 +147,7 @@ class Deployment:
         if not given.get("ExistingTasksTableName"):
             names["TasksTable"] = ("TableName", f"{prefix}-tasks")
         if given.get("Artifacts", "create") == "create":
-            bucket = given.get("ArtifactBucketName") or f"{prefix}-artifacts-{account.id}-{account.region}"
+            bucket = given.get("ArtifactBucketName") or left.default_bucket(account, prefix)
             names["ArtifactBucket"] = ("BucketName", bucket)
         return names
 
@@ -156,21 +175,6 @@ class Deployment:
                 "  if a deployment of this prefix left them, take them over with --import; else choose another --prefix"
             )
 
-    def extra_pools(self) -> str:
-        """The entries of all pools but the default, from their stacks."""
-        pools = {}
-        for name, deployed in of_prefix(self.account, self.said.prefix).items():
-            # One that is being deleted has queues no more, or soon.
-            if name.startswith(f"{self.said.prefix}-pool-") and deployed.stands and "Pool" in deployed.outputs:
-                pools[name] = deployed.outputs["Pool"]
-        text = ",".join(pool for _, pool in sorted(pools.items()))
-        if len(text) > MAX_POOLS_BYTES:
-            raise Trouble(
-                f"{len(pools)} pools need {len(text)} bytes, and a function's environment holds 4 KB\n"
-                "  give some of them shorter names, or make a second deployment with another --prefix"
-            )
-        return text
-
     def deploy_pool(self, keys: dict[str, str]) -> None:
         """The pool's queues first, then the core is told of them: nothing is sent where nothing is."""
         said, template = self.said, Template("pool")
@@ -191,8 +195,17 @@ class Deployment:
             **self.alarms(),
             **said.pool_parameter,
         }
+        # One that the core cannot be told of would be in the way of every later deployment.
+        targets = given.get("Targets") or (there.parameters.get("Targets", "") if there else "")
+        entry = pools.entry(core.outputs, said.prefix, said.pool, targets)
+        planned = {said.pool: entry} if entry else {}
+        pools.joined(pools.entries(self.account, said.prefix) | planned, said.prefix)
         stack.deploy(template, given, dry_run=said.dry_run)
-        self.deploy_core(keys)
+        if not said.dry_run:
+            planned = {}
+        elif not entry:
+            print(f"The pool {said.pool} is not in what follows: the names of its queues are known when they are made")
+        self.deploy_core(keys, planned)
 
     def alarms(self) -> dict[str, str]:
         """What alarms are to be like. Emulators know no alarms that compute."""
@@ -213,11 +226,14 @@ class Deployment:
         if core is None or "TasksTableName" not in core.outputs:
             # Only a dry run comes here before there is a core.
             tasks = said.parameter.get("ExistingTasksTableName") or f"{said.prefix}-tasks"
+            same = {}
         else:
             tasks = core.outputs["TasksTableName"]
+            same = {name: core.parameters[name] for name in ("AccountIndexName", "Metrics") if name in core.parameters}
         given = {
             "Prefix": said.prefix,
             "TasksTableName": tasks,
+            **same,
             **self.alarms(),
             **said.watch_parameter,
         }
@@ -286,42 +302,25 @@ class Deployment:
             smoke.run(self.account, core["TasksTableName"], pool, said.prefix)
 
     def print_result(self) -> None:
-        """The outputs, or with --env the exports made of them."""
+        """The outputs, and how a shell gets what it needs of them."""
         outputs = self.core.outputs()
-        if self.said.env:
-            for name, value in exports(self.account, outputs).items():
-                print(f"export {name}={shlex.quote(value)}")
-            return
         for part in ("watch", f"pool-{self.said.pool}", f"workers-{self.said.pool or 'default'}-{self.said.workers}"):
             if deployed := self.stack(part).get():
                 outputs |= {f"{part}.{name}": value for name, value in deployed.outputs.items()}
         width = max(map(len, outputs))
         for name in sorted(outputs):
-            print(f"{name:<{width}}  {outputs[name]}")
-
-
-def exports(account: Account, outputs: dict[str, str]) -> dict[str, str]:
-    """What a worker or the CLI needs in its environment."""
-    found = {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
-    if account.endpoint:
-        found["AWS_ENDPOINT_URL"] = account.endpoint
-    if account.default_credentials:
-        found |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    return found | {
-        "STAGELINE_TASKS_TABLE": outputs["TasksTableName"],
-        "STAGELINE_ACCOUNT_INDEX": outputs["AccountIndexName"],
-        "STAGELINE_STAGES_TABLE": outputs["StagesTableName"],
-        "STAGELINE_CONTROL_TABLE": outputs["ControlTableName"],
-        "STAGELINE_POOLS": outputs["Pools"],
-        "STAGELINE_FOREIGN_DISPATCH_MODES": outputs["ForeignDispatchModes"],
-        "STAGELINE_LEASE_SECONDS": outputs["LeaseSeconds"],
-    }
+            print(f"{name:<{width}}  {outputs[name]}", flush=True)
+        say(f'To make a shell its client: eval "$({options.command(self.said)} --env)"')
 
 
 def main() -> int:
     """The program."""
     try:
-        Deployment(options.parse(sys.argv[1:])).run()
+        said = options.parse(sys.argv[1:])
+        if said.env:
+            environment.show(said)
+        else:
+            Deployment(said).run()
         return 0
     except Trouble as trouble:
         say(f"error: {trouble}")

@@ -6,9 +6,9 @@ import sys
 
 from botocore import exceptions as boto
 
-from . import code, options
+from . import code, left, options, workers
 from .account import Account, say
-from .stack import Stack, of_prefix
+from .stack import Deployed, Stack, of_prefix
 from .trouble import Trouble, of
 
 TABLES = ("tasks", "stages", "control")
@@ -26,9 +26,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--region", help="default AWS_REGION, AWS_DEFAULT_REGION, or the profile's")
     add("--endpoint-url", default=os.environ.get("AWS_ENDPOINT_URL"), help="an emulator (default AWS_ENDPOINT_URL)")
     add("--delete-data", action="store_true", help="delete tables and buckets too, for good; the prefix has to be typed")
+    add("--pool", metavar="NAME", help="only this pool and its workers; scripts/deploy then tells the core")
     add("--dry-run", action="store_true", help="print what would be deleted")
     said = parser.parse_args(arguments)
     options.check_prefix(said.prefix)
+    if said.pool and said.delete_data:
+        parser.error("a pool has no data of its own; leave out --delete-data")
     return said
 
 
@@ -38,12 +41,12 @@ class Destruction:
     def __init__(self, said: argparse.Namespace):
         self.said = said
         self.account = Account(said.region, said.endpoint_url or None)
-        say(f"Account {self.account.id}, region {self.account.region}, prefix {said.prefix}")
+        self.account.introduce(said.prefix)
 
     def run(self) -> None:
         """Everything that was asked for."""
         stacks = self.ordered()
-        tables, buckets = self.tables(), self.buckets()
+        tables, buckets = ([], []) if self.said.pool else (self.tables(), self.buckets())
         delete_data = self.said.delete_data
         for name in stacks:
             print(f"delete  stack   {name}")
@@ -58,9 +61,13 @@ class Destruction:
             return
         if delete_data and (tables or buckets):
             self.confirm()
-        for name in stacks:
+        for name, deployed in stacks.items():
             say(f"Deleting the stack {name}")
+            if "ServiceArn" in deployed.outputs:
+                workers.send_home(self.account, deployed.outputs["ClusterName"], deployed.outputs["ServiceArn"])
             Stack(self.account, name).delete()
+        if self.said.pool and self.said.pool != "default":
+            say("Now run scripts/deploy, which tells the core that the pool has gone")
         if delete_data:
             for name in tables:
                 self.delete_table(name)
@@ -73,12 +80,17 @@ class Destruction:
         if sys.stdin.readline().strip() != self.said.prefix:
             raise Trouble("that is not the prefix; nothing was deleted")
 
-    def ordered(self) -> list[str]:
+    def ordered(self) -> dict[str, Deployed]:
         """The stacks, those that use others first."""
-        prefix = self.said.prefix
+        prefix, pool = self.said.prefix, self.said.pool
         order = (f"{prefix}-workers-", f"{prefix}-watch", f"{prefix}-pool-", f"{prefix}-core")
-        rank = {name: next((n for n, start in enumerate(order) if name.startswith(start)), None) for name in of_prefix(self.account, prefix)}
-        return [name for name, _ in sorted(((n, r) for n, r in rank.items() if r is not None), key=lambda pair: (pair[1], pair[0]))]
+        found = of_prefix(self.account, prefix)
+        if pool:
+            of_pool = (f"{prefix}-workers-{pool}-ecs", f"{prefix}-workers-{pool}-ec2", f"{prefix}-pool-{pool}")
+            found = {name: deployed for name, deployed in found.items() if name in of_pool}
+        rank = {name: next((n for n, start in enumerate(order) if name.startswith(start)), None) for name in found}
+        ranked = sorted((r, name) for name, r in rank.items() if r is not None)
+        return {name: found[name] for _, name in ranked}
 
     # ---- Data: only what carries the tag of this prefix is ours. --------------------------------------
 
@@ -101,30 +113,30 @@ class Destruction:
         return found
 
     def buckets(self) -> list[str]:
-        """The buckets that a deployment of this prefix made: its core says so, or their tag does."""
-        said, found = self.said, []
-        core = Stack(self.account, f"{said.prefix}-core").get()
-        made = core is not None and core.parameters.get("Artifacts") == "create"
-        artifacts = core.outputs.get("ArtifactBucketName") if made else None
-        artifacts = artifacts or f"{said.prefix}-artifacts-{self.account.id}-{self.account.region}"
-        for name in (code.bucket_name(self.account, said.prefix), artifacts):
-            tags = self.bucket_tags(name)
-            if tags is not None and (self.is_ours(tags) or (made and name == artifacts)):
-                found.append(name)
+        """The buckets that a deployment of this prefix made: its core says so, or their tags do."""
+        account, prefix, found = self.account, self.said.prefix, []
+        usual = [code.bucket_name(account, prefix), left.default_bucket(account, prefix)]
+        say(
+            f"Looking for tables and buckets of {prefix}: {', '.join(f'{prefix}-{table}' for table in TABLES)}; "
+            f"{', '.join(usual)}; buckets of any name whose tags say that {prefix}-core made them"
+        )
+        core = Stack(account, f"{prefix}-core").get()
+        made = core.outputs.get("ArtifactBucketName") if core and core.parameters.get("Artifacts") == "create" else None
+        adopters = left.adopters(account)
+        for name in dict.fromkeys([*usual, *([made] if made else []), *left.buckets(account, prefix)]):
+            tags = left.tags_of(account, name)
+            # An emulator may tag nothing, but its core knows what it made.
+            if tags is None or (tags.get("stageline") != prefix and name != made):
+                continue
+            if name in adopters:
+                # Somebody counts on it, whoever made it. When that stack is gone, only the tags speak.
+                say(
+                    f"The bucket {name} has been adopted by the stack {adopters[name]}: it is left alone\n"
+                    f"  it carries the tag stageline={prefix}: take that away if it is to stay when the stack has gone"
+                )
+                continue
+            found.append(name)
         return found
-
-    def bucket_tags(self, name: str) -> list[dict] | None:
-        """Its tags; None when there is no such bucket of this account."""
-        s3 = self.account.client("s3")
-        try:
-            return s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=self.account.id)["TagSet"]
-        except boto.ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("NoSuchBucket", "404"):
-                return None
-            if code == "NoSuchTagSet":
-                return []
-            raise of(error, f"looking for the bucket {name}") from error
 
     def is_ours(self, tags: list[dict]) -> bool:
         """Whether something carries the tag of this prefix."""

@@ -4,16 +4,21 @@ import argparse
 import os
 import platform
 import re
+import shlex
 from pathlib import Path
 
 from .trouble import Trouble
 
 EPILOG = """\
-eval "$(scripts/deploy --env)" deploys and makes this shell a client of what was deployed.
+eval "$(scripts/deploy --env)" makes this shell a client of the deployment that is there, and deploys nothing.
 
 Running it again is how to update; with nothing to change it changes nothing. One that was interrupted is
 finished by running it again.
 """
+
+PREFIX = "stageline"
+# What --env goes with: which deployment, and which pool of it.
+ASKING = {"prefix", "region", "endpoint_url", "pool", "env"}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -25,7 +30,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--prefix", default="stageline", help="first part of every resource's name (default stageline)")
+    add("--prefix", default=PREFIX, help="first part of every resource's name (default stageline)")
     add("--region", help="default AWS_REGION, AWS_DEFAULT_REGION, or the profile's")
     add("--endpoint-url", default=os.environ.get("AWS_ENDPOINT_URL"), help="deploy to an emulator (default AWS_ENDPOINT_URL)")
     add("--function-endpoint-url", help='what the functions themselves call, when it is not --endpoint-url; "none" leaves it to the emulator')
@@ -35,7 +40,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/core.yaml; may be repeated")
     add("--watch-parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/watch.yaml (alarms); may be repeated")
     add("--alarm-topic", metavar="ARN", help="SNS topic for the alarms of the core, of the pool default, and of --pool (default what is deployed)")
-    add("--tag", action="append", default=[], metavar="NAME=VALUE", help="a tag of every stack and so of every resource; may be repeated")
+    add("--tag", action="append", default=[], metavar="NAME=VALUE", help="a tag of every stack and so of every resource; may be repeated; stays until NAME= without a value takes it away")
     add("--import", action="store_true", dest="imports", help="take over the tables and the bucket that a destroyed deployment of this prefix left")
     add("--pool", metavar="NAME", help="deploy one more pool and tell the core of it; with --workers, their pool")
     add("--targets", metavar="PATTERNS", help="the pool's target patterns, separated by spaces; needed once")
@@ -45,10 +50,32 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--worker-binary", type=Path, metavar="FILE", help="for --workers ec2: the worker's program for its instances")
     add("--no-smoke", action="store_true", help="leave out the smoke task")
     add("--smoke", action="store_true", help="run it also in a table that is adopted")
-    add("--env", action="store_true", help="print shell exports for a worker or the CLI, and nothing else, on standard output")
+    add("--env", action="store_true", help="deploy nothing: print shell exports for a worker or the CLI of the deployment that is there; with --pool, for a worker of that pool")
     add("--dry-run", action="store_true", help="show what would change; builds, uploads and creates nothing")
     options = parser.parse_args(arguments)
+    if options.env:
+        check_asks_only(parser, options)
     return settled(options)
+
+
+def check_asks_only(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Fails when what is only read is told how to be deployed."""
+    said = [name for name, value in vars(options).items() if name not in ASKING and value != parser.get_default(name)]
+    found = ["--import" if name == "imports" else "--" + name.replace("_", "-") for name in said]
+    if found:
+        raise Trouble(
+            f"--env only prints the variables of the deployment that is there; {', '.join(found)} would be for deploying\n"
+            "  deploy without --env first, then: " + command(options, "--env")
+        )
+
+
+def command(options: argparse.Namespace, *more: str) -> str:
+    """This program for the same deployment."""
+    words = ["scripts/deploy"]
+    words += ["--prefix", options.prefix] if options.prefix != PREFIX else []
+    words += ["--region", options.region] if options.region else []
+    words += ["--endpoint-url", options.endpoint_url] if options.endpoint_url else []
+    return shlex.join([*words, *more])
 
 
 def settled(options: argparse.Namespace) -> argparse.Namespace:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from botocore import exceptions as boto
 
+from . import changes
 from .account import Account, say
 from .template import Template
 from .trouble import Trouble, advice, of
@@ -43,6 +44,7 @@ class Deployed:
     status: str
     parameters: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def stands(self) -> bool:
@@ -53,9 +55,11 @@ class Deployed:
 class Stack:
     """One stack, by name."""
 
-    def __init__(self, account: Account, name: str, tags: dict[str, str] | None = None):
+    def __init__(
+        self, account: Account, name: str, tags: dict[str, str] | None = None, tags_of_others: dict[str, str] | None = None
+    ):
         self.account, self.name = account, name
-        self.tags = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+        self.tags, self.tags_of_others = tags or {}, tags_of_others or {}
         self.cloudformation = account.client("cloudformation")
         # An emulator is done at once.
         self.period = 0.2 if account.endpoint else 3.0
@@ -79,6 +83,7 @@ class Stack:
             found["StackStatus"],
             {p["ParameterKey"]: p.get("ParameterValue", "") for p in found.get("Parameters", [])},
             {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
+            {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
         )
 
     def outputs(self) -> dict[str, str]:
@@ -171,16 +176,20 @@ class Stack:
             "TemplateBody": body or template.body,
             "Parameters": parameters,
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
-            "Tags": self.tags,
+            # A change set takes away what it does not name. A new stack begins with those of the others.
+            "Tags": [
+                {"Key": key, "Value": value}
+                for key, value in merged(there.tags if there else self.tags_of_others, self.tags).items()
+            ],
             **({"ImportExistingResources": True} if imports else {}),
         }
         try:
             self.cloudformation.create_change_set(**request)
-            changes = self._created(name)
-            if changes is None:
+            found = self._created(name)
+            if found is None:
                 return False
             if dry_run:
-                self._show(changes, bool(there))
+                self._show(found, bool(there))
                 return True
             say(f"{'Updating' if there else 'Creating'} the stack {self.name}")
             begun = self._begun()
@@ -200,13 +209,13 @@ class Stack:
         while True:
             answer = self.cloudformation.describe_change_set(StackName=self.name, ChangeSetName=name)
             if answer["Status"] == "CREATE_COMPLETE":
-                changes = answer["Changes"]
+                found = answer["Changes"]
                 while token := answer.get("NextToken"):
                     answer = self.cloudformation.describe_change_set(
                         StackName=self.name, ChangeSetName=name, NextToken=token
                     )
-                    changes += answer["Changes"]
-                return changes
+                    found += answer["Changes"]
+                return found
             if answer["Status"] == "FAILED":
                 reason = answer.get("StatusReason", "")
                 self.cloudformation.delete_change_set(StackName=self.name, ChangeSetName=name)
@@ -217,11 +226,10 @@ class Stack:
                 raise Trouble(f"the stack {self.name} cannot be changed so: {reason}" + (f"\n  {do}" if do else ""))
             time.sleep(self.period)
 
-    def _show(self, changes: list, exists: bool) -> None:
+    def _show(self, found: list, exists: bool) -> None:
         print(f"{'Changes of' if exists else 'New:'} the stack {self.name}")
-        for change in (change["ResourceChange"] for change in changes):
-            replaced = "  REPLACED" if change.get("Replacement") == "True" else ""
-            print(f"  {change['Action']:<8}{change['LogicalResourceId']:<28}{change['ResourceType']}{replaced}")
+        for change in found:
+            print(changes.line(change["ResourceChange"]))
 
     def _forget(self, name: str, exists: bool) -> None:
         """A change set of a new stack leaves an empty stack behind."""
@@ -260,6 +268,12 @@ class Stack:
                 time.sleep(self.period)
         except (boto.ClientError, boto.BotoCoreError) as error:
             raise of(error, f"deleting the stack {self.name}") from error
+
+
+def merged(there: dict[str, str], said: dict[str, str]) -> dict[str, str]:
+    """The tags of a stack that has these, when those are said: one that is said to be empty goes."""
+    ours = {key: value for key, value in there.items() if not key.startswith("aws:")}
+    return {key: value for key, value in {**ours, **said}.items() if value or key not in said}
 
 
 def of_prefix(account: Account, prefix: str) -> dict[str, Deployed]:

@@ -58,6 +58,17 @@ ADVICE = [
 ]
 
 
+# Operation of S3 -> the permission that it needs, where that has another name.
+S3_ACTIONS = {
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "GetBucketTagging": "s3:GetBucketTagging",
+    "PutBucketTagging": "s3:PutBucketTagging",
+}
+
+
 def advice(text: str) -> str | None:
     """What to do about words of AWS; None when they are not known."""
     for pattern, what in ADVICE:
@@ -92,7 +103,7 @@ def of_client(error: boto.ClientError, doing: str) -> str:
     known = advice(str(error))
     # S3 says "Access Denied" and not what for.
     if known is None and (code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")):
-        action = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}.get(error.operation_name)
+        action = S3_ACTIONS.get(error.operation_name)
         known = (
             f"missing permission {action or f'for {error.operation_name}'}: have it added to your user or role; "
             "docs/deploy.md lists what deploying needs"

@@ -17,12 +17,22 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "scr
 import test_arch  # noqa: E402
 import test_boot  # noqa: E402
 import test_calls  # noqa: E402
+import test_changes  # noqa: E402
 import test_drained  # noqa: E402
+import test_env  # noqa: E402
 import test_flow  # noqa: E402
+import test_left  # noqa: E402
+import test_pools  # noqa: E402
 import test_refusals  # noqa: E402
+import test_tags  # noqa: E402
 import test_words  # noqa: E402
+import test_workers  # noqa: E402
 from bench import Bench, Skipped  # noqa: E402
 
+MODULES = (
+    test_arch, test_boot, test_calls, test_changes, test_drained, test_env, test_flow, test_left, test_pools, test_refusals,
+    test_tags, test_words, test_workers,
+)
 # Most of a test is waiting.
 AT_ONCE = 6
 
@@ -47,7 +57,7 @@ def main() -> int:
     endpoint, wanted = sys.argv[1], sys.argv[2:]
     tests = [
         (name, test)
-        for module in (test_arch, test_boot, test_calls, test_drained, test_flow, test_refusals, test_words)
+        for module in MODULES
         for name, test in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("test_") and (not wanted or any(want in name for want in wanted))
     ]

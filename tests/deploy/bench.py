@@ -119,10 +119,21 @@ class Bench:
         return {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in found["StackResourceSummaries"]}
 
     def tables(self) -> set:
-        return {name for name in self.client("dynamodb").list_tables()["TableNames"] if name.startswith(self.prefix)}
+        # A page has 100, and the tests side by side make more.
+        pages = self.client("dynamodb").get_paginator("list_tables").paginate()
+        return {name for page in pages for name in page["TableNames"] if name.startswith(self.prefix)}
 
     def buckets(self) -> set:
         return {b["Name"] for b in self.client("s3").list_buckets()["Buckets"] if b["Name"].startswith(self.prefix)}
+
+    def tags_of_bucket(self, name: str) -> dict:
+        return {tag["Key"]: tag["Value"] for tag in self.client("s3").get_bucket_tagging(Bucket=name)["TagSet"]}
+
+    def is_closed(self, name: str) -> bool:
+        return all(self.client("s3").get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+
+    def tags(self, part: str) -> dict:
+        return {tag["Key"]: tag["Value"] for tag in self.stack(part).get("Tags", [])}
 
     def is_protected(self, table: str) -> bool:
         answer = self.client("dynamodb").describe_table(TableName=f"{self.prefix}-{table}")

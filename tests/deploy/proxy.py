@@ -8,7 +8,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # S3 names no action: its calls are told apart by method and path.
-S3 = {"HEAD1": "HeadBucket", "HEAD2": "HeadObject", "PUT1": "CreateBucket", "PUT2": "PutObject"}
+S3 = {"GET0": "ListBuckets", "HEAD1": "HeadBucket", "HEAD2": "HeadObject", "PUT1": "CreateBucket", "PUT2": "PutObject"}
+# Of a bucket, by what its query names.
+PARTS = {"tagging": "BucketTagging", "publicAccessBlock": "BucketPublicAccessBlock"}
 
 
 class Proxy:
@@ -50,7 +52,7 @@ class Proxy:
         if hook := self.before.get(action):
             hook()
         if action in self.refused:
-            service = "s3" if action in S3.values() else "cloudformation"
+            service = "s3" if "Bucket" in action or "Object" in action else "cloudformation"
             text = f"User: arn:aws:iam::1:user/u is not authorized to perform: {service}:{action} on resource: it"
             answer = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{text}</Message></Error></ErrorResponse>"
             self.answer(handler, 403, {}, answer.encode())
@@ -100,4 +102,8 @@ def action_of(handler, body: bytes) -> str:
         return found.group(1).decode()
     path = urllib.parse.urlparse(handler.path)
     parts = len([part for part in path.path.split("/") if part])
+    if parts == 1 and path.query in PARTS:
+        return handler.command.capitalize() + PARTS[path.query]
+    if parts == 0 and handler.command == "GET":
+        return S3["GET0"]
     return path.query or S3.get(f"{handler.command}{min(parts, 2)}", handler.command)

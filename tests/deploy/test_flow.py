@@ -108,7 +108,7 @@ def test_destroying_keeps_the_data_until_the_prefix_is_typed(bench):
 
 def test_a_deployment_that_was_killed_is_finished_by_the_next(bench):
     """Killed by SIGKILL before or after one of its calls has an effect."""
-    moments = [("PutObject", "after"), ("CreateChangeSet", "after"), ("ExecuteChangeSet", "before"), ("ExecuteChangeSet", "after")]
+    moments = [("CreateBucket", "after"), ("PutObject", "after"), ("CreateChangeSet", "after"), ("ExecuteChangeSet", "before"), ("ExecuteChangeSet", "after")]
     sent = []
     for action, when in moments:
         proxy = Proxy(bench.endpoint)
@@ -123,6 +123,23 @@ def test_a_deployment_that_was_killed_is_finished_by_the_next(bench):
     assert len(sent) == 2, "each function is sent once"
     assert bench.status("core").endswith("_COMPLETE") and bench.status("watch") == "CREATE_COMPLETE", said
     assert bench.is_protected("tasks"), "what the killed one had still to do is done"
+    (bucket,) = (name for name in bench.buckets() if "-code-" in name)
+    assert bench.tags_of_bucket(bucket) == {"stageline": bench.prefix} and bench.is_closed(bucket), said
+
+
+def test_the_bucket_of_the_code_keeps_the_tags_of_others_and_is_written_only_when_it_has_to_be(bench):
+    bench.deploy("--parameter", "Artifacts=none")
+    (bucket,) = bench.buckets()
+    others = {"TagSet": [{"Key": "CostCenter", "Value": "7"}]}
+    bench.client("s3").put_bucket_tagging(Bucket=bucket, Tagging=others)
+    puts = []
+    for _ in range(2):
+        proxy = Proxy(bench.endpoint)
+        bench.deploy("--function-endpoint-url", bench.endpoint, endpoint=proxy.url)
+        proxy.close()
+        puts.append([seen for seen in proxy.seen if seen.startswith("PutBucket")])
+    assert puts == [["PutBucketTagging"], []], puts
+    assert bench.tags_of_bucket(bucket) == {"CostCenter": "7", "stageline": bench.prefix}
 
 
 def test_a_stack_that_is_busy_is_waited_for(bench):

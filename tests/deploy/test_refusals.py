@@ -31,6 +31,10 @@ def test_a_missing_permission_is_named_at_each_step_and_the_next_run_finishes(be
     steps = {
         "HeadBucket": "s3:ListBucket",
         "CreateBucket": "s3:CreateBucket",
+        "GetBucketPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+        "PutBucketPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+        "GetBucketTagging": "s3:GetBucketTagging",
+        "PutBucketTagging": "s3:PutBucketTagging",
         "PutObject": "s3:PutObject",
         "DescribeStacks": "cloudformation:DescribeStacks",
         "CreateChangeSet": "cloudformation:CreateChangeSet",
@@ -45,6 +49,8 @@ def test_a_missing_permission_is_named_at_each_step_and_the_next_run_finishes(be
         assert f"missing permission {permission}" in said, f"{action}:\n{said}"
     bench.deploy("--parameter", "Artifacts=none")
     assert bench.status("core") == "UPDATE_COMPLETE"
+    (bucket,) = bench.buckets()
+    assert bench.tags_of_bucket(bucket) == {"stageline": bench.prefix} and bench.is_closed(bucket)
 
 
 def test_a_name_that_is_taken_is_said_before_anything_is_made(bench):

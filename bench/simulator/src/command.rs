@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::Limits;
 use crate::month::{DAYS, PerTask};
+use crate::parameters::FUNCTION_GB;
 use crate::prices::Prices;
 use crate::report::{bill_table, insert, markdown};
-use crate::study::{Done, Plan, carry_out, case, plain_bills, plans};
+use crate::study::{Done, PLAIN_LOADS, Plan, carry_out, case, plain_bills, plans};
+use crate::watched::log_bytes;
 
 /// Simulates a deployment: waits, workers, requests, limits and cost at any load.
 #[derive(Debug, Parser)]
@@ -178,14 +180,14 @@ pub fn main() -> Result<()> {
                 read_units: counts.read_units,
                 sqs_requests: counts.sqs_requests,
                 lambda_calls: counts.lambda_calls,
-                lambda_gb_seconds: counts.lambda_ms / 1e3 * 0.25,
-                log_bytes: 400.0,
+                lambda_gb_seconds: counts.lambda_ms / 1e3 * FUNCTION_GB,
+                log_bytes: log_bytes(counts.lambda_calls),
                 record_kb: 1.2,
                 ..PerTask::default()
             };
             let (days, of) = if counts.a_month { (DAYS, "month") } else { (1.0, "day") };
             let bills = plain_bills(&each, &prices, days);
-            let names = ["10^3", "10^6", "10^8"].map(|tasks| format!("{tasks} tasks a {of}"));
+            let names = PLAIN_LOADS.map(|(tasks, _)| format!("{tasks} tasks a {of}"));
             let names = names.each_ref().map(String::as_str);
             let mut text = String::new();
             bill_table(&mut text, &names, &bills.iter().collect::<Vec<_>>());

@@ -7,9 +7,12 @@
 //! progress writes = 30 n · stage_write_units · dynamodb.write_unit_million / 10^6
 //! other writes    = 30 (n · control_write_units + standing.write_units) · dynamodb.write_unit_million / 10^6
 //! reads           = 30 (n · read_units + standing.read_units) · dynamodb.read_unit_million / 10^6
-//! SQS             = 30 n · sqs_requests · sqs.request_million / 10^6
+//! SQS             = 30 (n · sqs_requests + standing.sqs_requests) · sqs.request_million / 10^6
 //! Lambda          = 30 (n · lambda_calls + standing.lambda_calls) · lambda.request_million / 10^6, and the same of gb_seconds · lambda.gb_second_arm
-//! logs            = 30 n · log_bytes / 10^9 · cloudwatch.logs_ingest_gb
+//! logs            = 30 (n · log_bytes + standing.log_bytes) / 10^9 · cloudwatch.logs_ingest_gb
+//! metrics         = watched.metrics, and where there are tasks watched.metrics_of_tasks, · cloudwatch.metric_month
+//! alarms          = watched.alarm_metrics · cloudwatch.alarm_metric_month
+//! dashboard       = watched.dashboards · cloudwatch.dashboard_month
 //! storage         = n · record_kb · kept_days / 10^6 · (storage_gb_month + recovery_gb_month)
 //! workers         = worker_hours · (vcpus · fargate.vcpu_hour_arm + gb · fargate.gb_hour_arm)
 //! ```
@@ -17,14 +20,12 @@
 use serde::Serialize;
 
 use crate::outcome::Outcome;
-use crate::parameters::Parameters;
+use crate::parameters::{FUNCTION_GB, Parameters};
 use crate::prices::Prices;
+use crate::watched::{PLATFORM_BYTES, ROUND_BYTES, ROUND_SQS_REQUESTS, Watched, log_bytes};
 
 /// Days of a month.
 pub const DAYS: f64 = 30.0;
-/// What one log line of the dispatcher for a task takes, and what Lambda adds to each call; bytes of JSON.
-const LINE_BYTES: f64 = 330.0;
-const CALL_BYTES: f64 = 700.0;
 
 /// Counts a task, measured or modelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -62,6 +63,10 @@ pub struct Standing {
     pub lambda_calls: f64,
     /// Its memory times its time, in GB s.
     pub lambda_gb_seconds: f64,
+    /// Its calls of SQS.
+    pub sqs_requests: f64,
+    /// Bytes of its logs.
+    pub log_bytes: f64,
 }
 
 /// What else a month depends on.
@@ -75,13 +80,16 @@ pub struct Setup {
     pub memory_gb: f64,
     /// Pages of the repair scan a minute at most (`STAGELINE_SWEEP_PAGES` is `auto`).
     pub most_sweep_pages: f64,
+    /// Metrics, alarms and dashboard.
+    pub watched: Watched,
 }
 
 impl Setup {
-    /// A core and 2 GB a slot, records kept for 30 days, the template's repair scan.
+    /// A core and 2 GB a slot, records kept for 30 days, the templates' repair scan and alarms.
     pub fn of_slots(slots: u32) -> Self {
         let slots = f64::from(slots);
-        Self { kept_days: 30.0, vcpus: slots, memory_gb: 2.0 * slots, most_sweep_pages: 16.0 }
+        let watched = Watched::deployed();
+        Self { kept_days: 30.0, vcpus: slots, memory_gb: 2.0 * slots, most_sweep_pages: 16.0, watched }
     }
 }
 
@@ -140,7 +148,7 @@ impl PerTask {
             lambda_calls: calls,
             lambda_gb_seconds: requests.call_seconds * parameters.dispatcher.memory_gb
                 / outcome.tasks.max(1) as f64,
-            log_bytes: LINE_BYTES + calls * CALL_BYTES,
+            log_bytes: log_bytes(calls),
             record_kb: 1.2,
             worker_hours: outcome.workers * outcome.seconds / 3_600.0 / outcome.tasks.max(1) as f64,
         }
@@ -166,7 +174,9 @@ impl Standing {
             write_units: calls * memory_kb,
             read_units: calls * (workers_read + scanned + memory_kb / 4.0),
             lambda_calls: calls,
-            lambda_gb_seconds: calls * seconds * 0.25,
+            lambda_gb_seconds: calls * seconds * FUNCTION_GB,
+            sqs_requests: calls * ROUND_SQS_REQUESTS,
+            log_bytes: calls * (ROUND_BYTES + PLATFORM_BYTES),
         }
     }
 }
@@ -188,6 +198,10 @@ pub fn month(tasks: f64, each: &PerTask, standing: &Standing, setup: &Setup, pri
     };
     let control = n * each.control_write_units + DAYS * standing.write_units;
     let reads = n * each.read_units + DAYS * standing.read_units;
+    let sqs = n * each.sqs_requests + DAYS * standing.sqs_requests;
+    let logs_gb = (n * each.log_bytes + DAYS * standing.log_bytes) / 1e9;
+    let (cloudwatch, watched) = (&prices.cloudwatch, &setup.watched);
+    let metrics = watched.metrics + if tasks > 0.0 { watched.metrics_of_tasks } else { 0.0 };
     let stored_gb = tasks * each.record_kb * setup.kept_days / million;
     let storage = prices.dynamodb.storage_gb_month + prices.dynamodb.recovery_gb_month;
     let worker_hour =
@@ -197,10 +211,13 @@ pub fn month(tasks: f64, each: &PerTask, standing: &Standing, setup: &Setup, pri
         line("writes of progress", n * each.stage_write_units, "units", write),
         line("heartbeats, registry, sweeper's memory", control, "units", write),
         line("reads of workers and sweeper", reads, "units", read),
-        line("SQS", n * each.sqs_requests, "requests", prices.sqs.request_million / million),
+        line("SQS", sqs, "requests", prices.sqs.request_million / million),
         lambda("dispatcher", n * each.lambda_calls, n * each.lambda_gb_seconds),
         lambda("sweeper", DAYS * standing.lambda_calls, DAYS * standing.lambda_gb_seconds),
-        line("logs", n * each.log_bytes / 1e9, "GB", prices.cloudwatch.logs_ingest_gb),
+        line("logs", logs_gb, "GB", cloudwatch.logs_ingest_gb),
+        line("metrics", metrics, "metrics", cloudwatch.metric_month),
+        line("alarms", watched.alarm_metrics, "metrics", cloudwatch.alarm_metric_month),
+        line("dashboard", watched.dashboards, "dashboards", cloudwatch.dashboard_month),
         line("storage with recovery", stored_gb, "GB", storage),
         line(WORKERS, n * each.worker_hours, "worker hours", worker_hour),
     ];
@@ -212,7 +229,8 @@ mod tests {
     use super::*;
 
     fn bill(tasks: f64, each: &PerTask) -> Bill {
-        month(tasks, each, &Standing::default(), &Setup::of_slots(8), &Prices::default())
+        let setup = Setup { watched: Watched::default(), ..Setup::of_slots(8) };
+        month(tasks, each, &Standing::default(), &setup, &Prices::default())
     }
 
     #[test]
@@ -254,6 +272,12 @@ mod tests {
         let setup = Setup::of_slots(8);
         let standing = Standing::of(0.0, 8, 0.0, &setup);
         let bill = month(0.0, &PerTask::default(), &standing, &setup, &Prices::default());
-        assert!(bill.service() > 0.0 && bill.service() < 1.0, "{bill:?}");
+        let cloudwatch = 25.0 * 0.30 + setup.watched.alarm_metrics * 0.10 + 3.0;
+        let others = bill.service() - cloudwatch;
+        assert!(others > 0.0 && others < 1.0, "{bill:?}");
+        let sqs = bill.lines.iter().find(|line| line.what == "SQS").unwrap();
+        assert!((sqs.quantity - 43_200.0 * 4.0).abs() < 1e-6, "{sqs:?}");
+        let one = month(1.0, &PerTask::default(), &standing, &setup, &Prices::default());
+        assert!((one.service() - bill.service() - 8.0 * 0.30).abs() < 1e-9, "the dispatcher publishes too");
     }
 }

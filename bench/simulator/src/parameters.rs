@@ -4,8 +4,11 @@
 use crate::calendar::{Micros, SECOND};
 use crate::limits::Limits;
 use crate::load::{Arrivals, RunTime};
+use crate::progress::Progress;
 
 const MILLI: Micros = 1_000;
+/// Memory of each function, in GB.
+pub const FUNCTION_GB: f64 = 0.25;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -30,15 +33,6 @@ pub struct Parameters {
     pub fleet: Fleet,
     /// AWS.
     pub limits: Limits,
-}
-
-/// What an engine's progress costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// Writes at the beginnings and ends of stages.
-    pub edges: u32,
-    /// Between two writes of counters; none: it has no counters. At least 2 s (`worker/src/progress/tracker.rs`).
-    pub every: Option<Micros>,
 }
 
 /// The dispatcher's Lambda and its mapping (`infra/core.yaml`).
@@ -128,7 +122,7 @@ impl Default for Dispatcher {
             batch: 100,
             parallel: 1,
             poll: 250 * MILLI,
-            memory_gb: 0.25,
+            memory_gb: FUNCTION_GB,
             cold: 80 * MILLI,
             warm: 600 * SECOND,
             invoke: 20 * MILLI,
@@ -179,7 +173,7 @@ impl Parameters {
             run,
             until: crate::calendar::seconds(crate::load::DAY),
             accounts: 1,
-            progress: Progress { edges: 2, every: Some(2 * SECOND) },
+            progress: Progress::default(),
             dispatcher: Dispatcher::default(),
             worker: Worker::default(),
             fleet: Fleet::Scaled(Scaling::default()),
@@ -192,7 +186,7 @@ impl Parameters {
         let dispatcher =
             Dispatcher { poll: 0, cold: 0, invoke: 0, record: 0, send: 0, mark: 0, ..Dispatcher::default() };
         let worker = Worker { slots, receive: 0, claim: 0, end: 0, ..Worker::default() };
-        let progress = Progress { edges: 0, every: None };
+        let progress = Progress::NONE;
         let fleet = Fleet::Fixed(workers);
         let day = Self::day(1.0, run);
         Self { arrivals, until, progress, dispatcher, worker, fleet, accounts: u32::MAX, ..day }

@@ -48,6 +48,9 @@ pub struct Lambda {
 #[allow(missing_docs)] // In the file.
 pub struct CloudWatch {
     pub logs_ingest_gb: f64,
+    pub metric_month: f64,
+    pub alarm_metric_month: f64,
+    pub dashboard_month: f64,
 }
 
 /// Fargate's prices.

@@ -178,6 +178,8 @@ fn capital(text: &str) -> String {
 
 fn dollars(amount: f64) -> String {
     match amount {
+        // Dollars a task, where there are none.
+        a if !a.is_finite() => "–".to_owned(),
         a if a >= 100.0 => whole(a),
         a if a >= 0.005 || a == 0.0 => format!("{a:.2}"),
         _ => "< 0.01".to_owned(),
@@ -229,7 +231,7 @@ mod tests {
     fn numbers_are_short_and_thousands_apart() {
         let shown: Vec<_> = [0.0, 0.01234, 0.5, 12.34, 123.4, 1_234.5, 1e8].map(short).into();
         assert_eq!(shown, ["0.00", "0.0123", "0.50", "12.3", "123", "1,234", "100,000,000"]);
-        assert_eq!([0.001, 0.5, 1e4].map(dollars), ["< 0.01", "0.50", "10,000"]);
+        assert_eq!([0.001, 0.5, 1e4, 1.0 / 0.0].map(dollars), ["< 0.01", "0.50", "10,000", "–"]);
     }
 
     #[test]

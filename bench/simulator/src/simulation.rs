@@ -75,6 +75,8 @@ pub(crate) struct Simulation {
     /// Tasks times microseconds that they waited.
     waited: f64,
     pub unstarted: u64,
+    /// Writes of counters for each running task.
+    counters_a_second: f64,
 }
 
 /// What was counted at the last minute.
@@ -138,6 +140,7 @@ impl Simulation {
             minute: Minute::default(),
             waited: 0.0,
             unstarted: 0,
+            counters_a_second: settings.progress.counters_a_second(settings.run),
             settings,
         }
     }
@@ -287,10 +290,7 @@ impl Simulation {
 
     /// A task has completed.
     pub fn complete(&mut self, id: u32) {
-        let progress = self.settings.progress;
-        let run = self.tasks[id as usize].run;
-        self.requests.stages +=
-            u64::from(progress.edges) + progress.every.map_or(0, |every| run / every.max(1));
+        self.requests.stages += self.settings.progress.writes(self.tasks[id as usize].run);
         self.completed += 1;
         self.free_tasks.push(id);
     }
@@ -319,10 +319,8 @@ impl Simulation {
                 registry_units: self.requests.registry_units,
             },
         );
-        let progress = self.settings.progress;
-        let counters = progress.every.map_or(0.0, |every| SECOND as f64 / every.max(1) as f64);
-        let edges = f64::from(progress.edges) * per_second(self.completed - then.completed);
-        let stages = self.workers.running as f64 * counters + edges;
+        let edges = f64::from(self.settings.progress.edges) * per_second(self.completed - then.completed);
+        let stages = self.workers.running as f64 * self.counters_a_second + edges;
         let registry = per_second(self.requests.registry_units - then.registry_units);
         let control = (self.workers.beats_a_second() + registry) / 8.0;
         let peaks = &mut self.peaks;

@@ -115,6 +115,9 @@ pub fn case(done: Done, limits: &Limits, prices: &Prices) -> Case {
     }
 }
 
+/// The loads of the month-cost table. Without tasks it shows what an idle deployment costs.
+pub const PLAIN_LOADS: [(&str, f64); 4] = [("no", 0.0), ("10^3", 1e3), ("10^6", 1e6), ("10^8", 1e8)];
+
 /// The month-cost table of tasks that only start and end: no progress, and counts as given.
 pub fn plain_bills(each: &PerTask, prices: &Prices, days: f64) -> Vec<Bill> {
     let setup = Setup::of_slots(8);
@@ -123,5 +126,5 @@ pub fn plain_bills(each: &PerTask, prices: &Prices, days: f64) -> Vec<Bill> {
         let workers = tasks * each.worker_hours / 24.0;
         month(tasks, each, &Standing::of(workers, 8, records_kb, &setup), &setup, prices)
     };
-    [1e3, 1e6, 1e8].map(|tasks| bill(tasks / days)).into()
+    PLAIN_LOADS.map(|(_, tasks)| bill(tasks / days)).into()
 }

@@ -146,7 +146,7 @@ fn any_parameters() -> impl Strategy<Value = Parameters> {
                     _ => Arrivals::Burst { tasks },
                 },
                 until: seconds(600.0),
-                progress: Progress { edges: 1, every: None },
+                progress: Progress { edges: 1, counters: None },
                 dispatcher: Dispatcher {
                     batch: dispatcher.0,
                     parallel: dispatcher.1,

@@ -17,7 +17,8 @@ fn pattern(metric: &str) -> Result<String> {
         // A filter ends where the next resource does.
         filter.split("\n\n").next().is_some_and(|own| own.contains(&format!("MetricName: {metric},")))
     });
-    let line = filter.and_then(|filter| filter.lines().find_map(|l| l.trim().strip_prefix("FilterPattern: ")));
+    let line =
+        filter.and_then(|filter| filter.lines().find_map(|l| l.trim().strip_prefix("FilterPattern: ")));
     let quoted = line.with_context(|| format!("a filter that counts {metric}"))?;
     Ok(quoted.trim_matches('\'').to_owned())
 }

@@ -1,0 +1,87 @@
+"""How workers on ECS leave before their stack does. The emulator has no Application Auto Scaling, so the answers are
+AWS's as its documentation has them, in the order in which they are asked for."""
+
+from types import SimpleNamespace
+
+import boto3
+from botocore.stub import Stubber
+from deploying import workers
+from deploying.trouble import Trouble
+
+CLUSTER, SERVICE = "sl-default", "arn:aws:ecs:us-east-1:1:service/sl-default/sl-default-worker"
+TASKS = [f"arn:aws:ecs:us-east-1:1:task/sl-default/{number}" for number in range(2)]
+NAMED = {"cluster": CLUSTER, "serviceName": "sl-default-worker"}
+
+
+class Fleet:
+    """ECS and its scaling, stubbed."""
+
+    def __init__(self, bench):
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        names = ("ecs", "application-autoscaling")
+        self.clients = {name: boto3.client(name, region_name="us-east-1", **keys) for name in names}
+        self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
+        for stub in self.stubs.values():
+            stub.activate()
+        self.account = SimpleNamespace(client=self.clients.__getitem__)
+
+    def scaled_to_nothing(self):
+        wanted = {
+            "ServiceNamespace": "ecs",
+            "ResourceId": "service/sl-default/sl-default-worker",
+            "ScalableDimension": "ecs:service:DesiredCount",
+            "MinCapacity": 0,
+            "MaxCapacity": 0,
+        }
+        self.stubs["application-autoscaling"].add_response("register_scalable_target", {}, wanted)
+        self.ecs("update_service", {}, {"cluster": CLUSTER, "service": "sl-default-worker", "desiredCount": 0})
+
+    def ecs(self, call: str, answer: dict, wanted: dict):
+        self.stubs["ecs"].add_response(call, answer, wanted)
+
+    def listed(self, wanted: str, tasks: list):
+        self.ecs("list_tasks", {"taskArns": tasks}, {**NAMED, "desiredStatus": wanted})
+
+    def described(self, tasks: list, *states: str):
+        found = [{"taskArn": task, "lastStatus": state} for task, state in zip(tasks, states)]
+        self.ecs("describe_tasks", {"tasks": found}, {"cluster": CLUSTER, "tasks": tasks})
+
+    def is_done(self):
+        for stub in self.stubs.values():
+            stub.assert_no_pending_responses()
+
+
+def test_workers_of_a_service_are_stopped_and_waited_for(bench):
+    fleet = Fleet(bench)
+    fleet.scaled_to_nothing()
+    fleet.listed("RUNNING", TASKS)
+    for task in TASKS:
+        fleet.ecs("stop_task", {}, {"cluster": CLUSTER, "task": task, "reason": "the deployment is destroyed"})
+    # One has ended, one hands back what it runs; then both have.
+    fleet.listed("RUNNING", [])
+    fleet.listed("STOPPED", TASKS)
+    fleet.described(TASKS, "STOPPED", "DEACTIVATING")
+    fleet.listed("RUNNING", [])
+    fleet.listed("STOPPED", TASKS)
+    fleet.described(TASKS, "STOPPED", "STOPPED")
+    workers.send_home(fleet.account, CLUSTER, SERVICE)
+    fleet.is_done()
+
+
+def test_a_service_that_has_gone_already_is_no_failure(bench):
+    fleet = Fleet(bench)
+    fleet.stubs["application-autoscaling"].add_response("register_scalable_target", {})
+    fleet.stubs["ecs"].add_client_error("update_service", "ServiceNotActiveException")
+    workers.send_home(fleet.account, CLUSTER, SERVICE)
+    fleet.is_done()
+
+
+def test_workers_that_may_not_be_stopped_keep_their_stack(bench):
+    fleet = Fleet(bench)
+    fleet.stubs["application-autoscaling"].add_client_error("register_scalable_target", "AccessDeniedException")
+    try:
+        workers.send_home(fleet.account, CLUSTER, SERVICE)
+    except Trouble as trouble:
+        assert "stopping the workers of sl-default-worker" in str(trouble), trouble
+    else:
+        raise AssertionError("a refusal was passed over")
