@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde_json::json;
 use stageline::metrics::table::ALL;
-use stageline::metrics::{Kind, Shown, Source};
+use stageline::metrics::{Kind, Metric, Shown, Source, Unit};
 use stageline_tests::system::{Stack, eventually, id};
 use stageline_worker::Config;
 
@@ -37,8 +37,31 @@ impl Scraped {
     }
 }
 
+/// That a value can be one of the metric's unit: those of /metrics say theirs by the name's end, and yes and no are 1
+/// and 0. A histogram's `_bucket` and `_count` count.
+fn fits_its_unit(metric: &Metric, series: &str, value: f64) {
+    let base = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+    assert_eq!(base.ends_with("_seconds"), metric.unit == Unit::Seconds, "{}", metric.name);
+    assert_eq!(base.ends_with("_bytes"), metric.unit == Unit::Bytes, "{}", metric.name);
+    assert_eq!(base.ends_with("_units"), metric.unit == Unit::CapacityUnits, "{}", metric.name);
+    assert!(metric.unit != Unit::Milliseconds, "Prometheus has seconds: {}", metric.name);
+    match metric.unit {
+        Unit::YesNo => assert!(value == 0.0 || value == 1.0, "{series} is {value}"),
+        Unit::Count | Unit::Bytes => assert!(value >= 0.0 && value.fract() == 0.0, "{series} is {value}"),
+        Unit::Seconds | Unit::Milliseconds | Unit::CapacityUnits => {
+            assert!(value >= 0.0, "{series} is {value}")
+        }
+    }
+}
+
+/// The names of a series's labels.
+fn labels(series: &str) -> Vec<&str> {
+    let inner = series.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
+    inner.split(',').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_counted_is_there_under_the_names_and_types_of_the_table() -> Result<()> {
+async fn what_a_worker_counted_is_there_under_the_names_types_units_and_labels_of_the_table() -> Result<()> {
     let stack = Stack::embedded().await?;
     let config = Config { metrics_address: Some("127.0.0.1:0".to_owned()), ..stack.worker_config(3) };
     let worker = stack.worker(config)?;
@@ -81,11 +104,16 @@ async fn what_a_worker_counted_is_there_under_the_names_and_types_of_the_table()
         assert_eq!(kind, expected, "{name}");
         families.insert(name.clone());
     }
-    for series in scraped.series.keys() {
+    for (series, value) in &scraped.series {
         let name = series.split('{').next().unwrap();
         let base =
             ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(families.contains(base) || families.contains(name), "{series} has no type");
+        let metric = of_workers().find(|metric| metric.name == name || metric.name == base).unwrap();
+        fits_its_unit(metric, series, *value);
+        let bound = name.ends_with("_bucket").then_some("le");
+        let expected: Vec<&str> = metric.labels.iter().copied().chain(bound).collect();
+        assert_eq!(labels(series), expected, "{series}");
     }
 
     let is = |series: &str, value: f64| assert_eq!(scraped.value(series), value, "{series}");
