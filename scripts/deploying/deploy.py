@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from botocore import exceptions as boto
 
-from . import arch, code, environment, left, options, pools, smoke, workers
+from . import arch, code, ecs, environment, left, options, pools, smoke, workers
 from .account import Account, say
 from .stack import ECS_PATIENCE_SECONDS, Deployed, Stack
 from .template import MAX_BYTES, Template
@@ -256,6 +256,9 @@ class Deployment:
         stack, template = self.stack(f"workers-{pool}-{said.workers}"), Template(f"workers-{said.workers}")
         if said.workers == "ecs":
             stack.patience = ECS_PATIENCE_SECONDS
+            now = stack.get()
+            if said.replace_busy and now and "ServiceArn" in now.outputs:
+                stack.meanwhile = ecs.Service(self.account, now.outputs).make_way
         there = stack.ready(said.dry_run)
         given |= arch.of_workers(said.workers, said.arch, there, said.arch_said)
         if said.workers == "ec2":

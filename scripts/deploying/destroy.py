@@ -6,7 +6,7 @@ import sys
 
 from botocore import exceptions as boto
 
-from . import code, left, options, workers
+from . import code, ecs, left, options
 from .account import Account, say
 from .stack import Deployed, Stack, of_prefix
 from .trouble import Trouble, of
@@ -64,7 +64,7 @@ class Destruction:
         for name, deployed in stacks.items():
             say(f"Deleting the stack {name}")
             if "ServiceArn" in deployed.outputs:
-                workers.send_home(self.account, deployed.outputs["ClusterName"], deployed.outputs["ServiceArn"])
+                ecs.Service(self.account, deployed.outputs).send_home()
             Stack(self.account, name).delete()
         if self.said.pool and self.said.pool != "default":
             say("Now run scripts/deploy, which tells the core that the pool has gone")

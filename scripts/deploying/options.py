@@ -48,6 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--workers", choices=["ecs", "ec2"], help="deploy workers of the pool")
     add("--worker-parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of infra/workers-*.yaml, such as VpcId and SubnetIds; may be repeated")
     add("--worker-binary", type=Path, metavar="FILE", help="for --workers ec2: the worker's program for its instances")
+    add("--replace-busy", action="store_true", help="for --workers ecs: stop workers of the version before, which hand back what they run, instead of waiting until they are idle")
     add("--no-smoke", action="store_true", help="leave out the smoke task")
     add("--smoke", action="store_true", help="run it also in a table that is adopted")
     add("--env", action="store_true", help="deploy nothing: print shell exports for a worker or the CLI of the deployment that is there; with --pool, for a worker of that pool")
@@ -89,6 +90,8 @@ def settled(options: argparse.Namespace) -> argparse.Namespace:
         raise Trouble("--worker-parameter is for --workers ecs or ec2")
     if options.worker_binary and options.workers != "ec2":
         raise Trouble("--worker-binary is for --workers ec2")
+    if options.replace_busy and options.workers != "ecs":
+        raise Trouble("--replace-busy is for --workers ecs; instances of EC2 are replaced by an instance refresh (docs/deploy.md)")
     for name in ("parameter", "watch_parameter", "pool_parameter", "worker_parameter", "tag"):
         setattr(options, name, pairs(getattr(options, name), name))
     options.endpoint_url = options.endpoint_url or None

@@ -1,6 +1,7 @@
 """A stack of CloudFormation: in which state it is, what would change, and changing it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from botocore import exceptions as boto
@@ -64,6 +65,8 @@ class Stack:
         # An emulator is done at once.
         self.period = 0.2 if account.endpoint else 3.0
         self.patience = PATIENCE_SECONDS
+        # What is done again and again while it is waited for.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     # ---- What there is ------------------------------------------------------------------------------
 
@@ -119,6 +122,7 @@ class Stack:
                     f"the stack {self.name} is still in state {found.status}\n"
                     f"  look at its events in the console; aws cloudformation cancel-update-stack ends an update"
                 )
+            self.meanwhile()
             time.sleep(self.period)
             waited += self.period
 
@@ -254,6 +258,7 @@ class Stack:
                 return status
             if waited > self.patience:
                 raise Trouble(f"the stack {self.name} is still in state {status}\n  run this again: it waits for it")
+            self.meanwhile()
             time.sleep(self.period)
             waited += self.period
 

@@ -211,6 +211,8 @@ def test_an_instance_starts_a_worker_of_its_pool(bench):
         "WorkerPackageBucket": "b",
         "WorkerPackageKey": "worker/k.tar.gz",
         "AllowedPrograms": '["python3"]',
+        "MetricsAddress": "0.0.0.0:9464",
+        "OtlpEndpoint": "http://collector.internal:4318",
     }
     cloudformation.create_stack(
         StackName=f"{bench.prefix}-workers",
@@ -238,6 +240,34 @@ def test_an_instance_starts_a_worker_of_its_pool(bench):
     assert json.loads(variables["STAGELINE_POOLS"]) == [json.loads(core["DefaultPool"])], variables
     assert json.loads(variables["STAGELINE_WORKER_ALLOWED_PROGRAMS"]) == ["python3"], variables
     assert variables["STAGELINE_WORKER_ARTIFACTS_URL"] == core["ArtifactsUrl"], variables
+    assert (variables["STAGELINE_WORKER_METRICS_ADDRESS"], variables["OTEL_EXPORTER_OTLP_ENDPOINT"]) == (
+        "0.0.0.0:9464",
+        "http://collector.internal:4318",
+    )
+
+
+def test_what_functions_show_of_themselves_is_a_parameter(bench):
+    collector = ("OtlpEndpoint=https://otlp.example.com", "OtlpHeaders=x-api-key=k", "TraceRatio=0.01")
+    bench.deploy(*(argument for value in ("Metrics=off", *collector) for argument in ("--parameter", value)))
+    functions = bench.client("lambda")
+
+    def variables(function):
+        return functions.get_function_configuration(FunctionName=f"{bench.prefix}-{function}")["Environment"]["Variables"]
+
+    for function in ("dispatcher", "sweeper"):
+        found = variables(function)
+        assert found["STAGELINE_METRICS"] == "off" and found["OTEL_TRACES_SAMPLER"] == "parentbased_traceidratio", found
+        assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://otlp.example.com", found
+        assert (found["OTEL_EXPORTER_OTLP_HEADERS"], found["OTEL_TRACES_SAMPLER_ARG"]) == ("x-api-key=k", "0.01"), found
+    # An alarm on what nobody publishes would sound for ever.
+    assert "SweeperStillAlarm" not in bench.resources("watch") and "SweeperErrorsAlarm" in bench.resources("watch")
+    # A later run keeps them; taken back, nothing of them is left.
+    bench.deploy()
+    assert variables("sweeper")["STAGELINE_METRICS"] == "off"
+    bench.deploy("--parameter", "Metrics=on", "--parameter", "OtlpEndpoint=")
+    assert variables("sweeper")["STAGELINE_METRICS"] == "on"
+    assert not any(name.startswith("OTEL_") for name in variables("sweeper")), variables("sweeper")
+    assert "SweeperStillAlarm" in bench.resources("watch")
 
 
 def test_one_function_alone_is_deployed_by_cargo_lambda(bench):

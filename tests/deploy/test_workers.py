@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import boto3
 from botocore.stub import Stubber
-from deploying import workers
+from deploying import ecs
 from deploying.trouble import Trouble
 
-CLUSTER, SERVICE = "sl-default", "arn:aws:ecs:us-east-1:1:service/sl-default/sl-default-worker"
+CLUSTER, NAME = "sl-default", "sl-default-worker"
 TASKS = [f"arn:aws:ecs:us-east-1:1:task/sl-default/{number}" for number in range(2)]
-NAMED = {"cluster": CLUSTER, "serviceName": "sl-default-worker"}
+NAMED = {"cluster": CLUSTER, "serviceName": NAME}
+OLD, NEW = (f"arn:aws:ecs:us-east-1:1:task-definition/sl-default-worker:{revision}" for revision in (1, 2))
 
 
 class Fleet:
@@ -23,7 +24,8 @@ class Fleet:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        self.account = SimpleNamespace(client=self.clients.__getitem__)
+        outputs = {"ClusterName": CLUSTER, "ServiceArn": f"arn:aws:ecs:us-east-1:1:service/{CLUSTER}/{NAME}"}
+        self.service = ecs.Service(SimpleNamespace(client=self.clients.__getitem__), outputs)
 
     def scaled_to_nothing(self):
         wanted = {
@@ -43,7 +45,7 @@ class Fleet:
         self.ecs("list_tasks", {"taskArns": tasks}, {**NAMED, "desiredStatus": wanted})
 
     def described(self, tasks: list, *states: str):
-        found = [{"taskArn": task, "lastStatus": state} for task, state in zip(tasks, states)]
+        found = [{"taskArn": task, "lastStatus": state, "taskDefinitionArn": OLD} for task, state in zip(tasks, states)]
         self.ecs("describe_tasks", {"tasks": found}, {"cluster": CLUSTER, "tasks": tasks})
 
     def is_done(self):
@@ -64,7 +66,7 @@ def test_workers_of_a_service_are_stopped_and_waited_for(bench):
     fleet.listed("RUNNING", [])
     fleet.listed("STOPPED", TASKS)
     fleet.described(TASKS, "STOPPED", "STOPPED")
-    workers.send_home(fleet.account, CLUSTER, SERVICE)
+    fleet.service.send_home()
     fleet.is_done()
 
 
@@ -72,7 +74,7 @@ def test_a_service_that_has_gone_already_is_no_failure(bench):
     fleet = Fleet(bench)
     fleet.stubs["application-autoscaling"].add_response("register_scalable_target", {})
     fleet.stubs["ecs"].add_client_error("update_service", "ServiceNotActiveException")
-    workers.send_home(fleet.account, CLUSTER, SERVICE)
+    fleet.service.send_home()
     fleet.is_done()
 
 
@@ -80,8 +82,38 @@ def test_workers_that_may_not_be_stopped_keep_their_stack(bench):
     fleet = Fleet(bench)
     fleet.stubs["application-autoscaling"].add_client_error("register_scalable_target", "AccessDeniedException")
     try:
-        workers.send_home(fleet.account, CLUSTER, SERVICE)
+        fleet.service.send_home()
     except Trouble as trouble:
         assert "stopping the workers of sl-default-worker" in str(trouble), trouble
     else:
         raise AssertionError("a refusal was passed over")
+
+
+def deployments(fleet, **running):
+    """What the service says of its versions, the one that is wanted first."""
+    found = [
+        {"status": status, "taskDefinition": definition, "runningCount": running[name]}
+        for status, definition, name in (("PRIMARY", NEW, "new"), ("ACTIVE", OLD, "old"))
+        if name in running
+    ]
+    wanted = {"cluster": CLUSTER, "services": [NAME]}
+    fleet.ecs("describe_services", {"services": [{"deployments": found}]}, wanted)
+
+
+def test_workers_of_the_version_before_make_way_once_a_new_one_runs(bench):
+    fleet = Fleet(bench)
+    deployments(fleet, new=1, old=2)
+    fleet.listed("RUNNING", TASKS)
+    found = [{"taskArn": TASKS[0], "taskDefinitionArn": OLD}, {"taskArn": TASKS[1], "taskDefinitionArn": NEW}]
+    fleet.ecs("describe_tasks", {"tasks": found}, {"cluster": CLUSTER, "tasks": TASKS})
+    fleet.ecs("stop_task", {}, {"cluster": CLUSTER, "task": TASKS[0], "reason": "another version is deployed"})
+    fleet.service.make_way()
+    fleet.is_done()
+
+
+def test_no_worker_makes_way_for_a_version_that_does_not_run(bench):
+    for running in ({"new": 0, "old": 2}, {"new": 2}, {}):
+        fleet = Fleet(bench)
+        deployments(fleet, **running)
+        fleet.service.make_way()
+        fleet.is_done()

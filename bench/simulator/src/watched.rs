@@ -8,7 +8,7 @@ const WATCH: &str = include_str!("../../../infra/watch.yaml");
 /// Calls of SQS of a round of the sweeper with one pool: a look at each of three lanes, and a receive of its dead
 /// letters.
 pub const ROUND_SQS_REQUESTS: f64 = 4.0;
-/// What the dispatcher logs of a task, in bytes. Most of it is the call's ids, which are in each line twice.
+/// What the dispatcher logs of a task, in bytes. Most of it is the ids, of the call and of the task.
 pub const TASK_BYTES: f64 = 400.0;
 /// What it logs of a call: its lines of metrics.
 pub const CALL_BYTES: f64 = 1_000.0;
