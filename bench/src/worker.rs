@@ -36,7 +36,7 @@ pub async fn measure(scope: &Scope, peers: Option<&Peers>) -> Section {
     section.take("in-process", embedded("in-process", &noop, count, 0.40, peers).await);
     section.take("with a child", embedded("with a child", &child, count / 2, 1.0, peers).await);
     section.take("ministack", on_ministack(scope, &noop).await);
-    section.take("memory", memory(scope.of(1, REPETITIONS)).await);
+    section.take("memory", memory(scope.of(3, REPETITIONS)).await);
     section.take("spawn rate", spawn::measure(scope).await);
     section
 }

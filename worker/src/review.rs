@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stageline::aws::{AwsError, TasksTable};
+use stageline::aws::{AwsError, READ_ITEMS, TasksTable};
 use stageline::protocol::review::{InHand, Review, review};
 use stageline::task::{TaskId, WorkerId};
 use tokio::sync::mpsc;
@@ -42,12 +42,15 @@ impl Reviewer {
     pub async fn look(&self, only: Option<&[TaskId]>) -> Result<(), AwsError> {
         // Before the read: a record that was read cannot be older than the claim of what was in hand then.
         let held = self.running.held(only);
-        let ids: Vec<_> = held.iter().map(|held| held.id.clone()).collect();
-        let records = self.tasks.read(&ids).await?;
-        for held in held {
-            let in_hand = InHand { worker: &self.worker, attempt: held.attempt, paused: held.paused };
-            if let Some(order) = order(review(in_hand, records.get(&held.id))) {
-                self.running.order(&held.id, held.attempt, order);
+        // A request at a time: a thousand records at once would be some megabytes that the worker never gives back.
+        for held in held.chunks(READ_ITEMS) {
+            let ids: Vec<_> = held.iter().map(|held| held.id.clone()).collect();
+            let records = self.tasks.read(&ids).await?;
+            for held in held {
+                let in_hand = InHand { worker: &self.worker, attempt: held.attempt, paused: held.paused };
+                if let Some(order) = order(review(in_hand, records.get(&held.id))) {
+                    self.running.order(&held.id, held.attempt, order);
+                }
             }
         }
         Ok(())

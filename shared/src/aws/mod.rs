@@ -19,4 +19,4 @@ pub use expressions::Signal;
 pub use queue::{BATCH_ITEMS, Depth, Outgoing, ReceivedCommand, SentBatch, WorkQueues};
 pub use stages::StagesTable;
 pub use sweep::{SweepMemory, SweepTable};
-pub use tasks::{Claimed, Leavings, Request, ScanPage, TasksTable, Write};
+pub use tasks::{Claimed, Leavings, READ_ITEMS, Request, ScanPage, TasksTable, Write};

@@ -20,7 +20,7 @@ pub use super::expressions::{Leavings, Request};
 use crate::Rejection;
 use crate::protocol::claim::Current;
 use crate::task::{Attempt, Item, Status, Task};
-pub use read::ScanPage;
+pub use read::{READ_ITEMS, ScanPage};
 use together::{Sent, Together};
 
 /// How a conditional write went.

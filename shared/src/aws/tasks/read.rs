@@ -10,6 +10,8 @@ use crate::At;
 use crate::aws::AwsError;
 use crate::task::{Item, Task, TaskId};
 
+/// Items of one `BatchGetItem`, DynamoDB's limit.
+pub const READ_ITEMS: usize = 100;
 const BATCH_GET: &str = "BatchGetItem tasks";
 /// The index of waiting tasks.
 const BY_DUE: &str = "byDue";
@@ -70,7 +72,7 @@ impl TasksTable {
             .map_err(|e| AwsError::from_sdk("Query tasks by account", e))?;
         let ids: Vec<_> = found.items().iter().filter_map(|item| item.get("id").cloned()).collect();
         let mut tasks = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(100) {
+        for chunk in ids.chunks(READ_ITEMS) {
             tasks.extend(self.batch_get(chunk.to_vec(), false).await?);
         }
         tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at));
@@ -108,7 +110,7 @@ impl TasksTable {
     /// When a call fails.
     pub async fn read(&self, ids: &[TaskId]) -> Result<HashMap<TaskId, Task>, AwsError> {
         let mut found = HashMap::with_capacity(ids.len());
-        for chunk in ids.chunks(100) {
+        for chunk in ids.chunks(READ_ITEMS) {
             let keys = chunk.iter().map(|id| AttributeValue::S(id.to_string())).collect();
             found.extend(self.batch_get(keys, true).await?.into_iter().map(|task| (task.id.clone(), task)));
         }
