@@ -129,7 +129,7 @@ def alarms_sound_when_they_should():
                 if (found := _sounds(alarm, template.parameters, samples)) != expected:
                     yield f"{name}.yaml: {title} of {samples} is {found}, not {expected}"
             # A state that somebody is told of has to be taken back too.
-            if kind not in ("wake", "idle") and alarm.get("AlarmActions") != alarm.get("OKActions"):
+            if "AlarmActions" not in alarm or (kind not in ("wake", "idle") and alarm["AlarmActions"] != alarm.get("OKActions")):
                 yield f"{name}.yaml: {title} does not tell of its end whom it tells of its beginning"
     for kind in sorted(set(MEANINGS) - seen):
         yield f"scripts/checking/alarms.py knows the alarm {kind}, which no template makes"

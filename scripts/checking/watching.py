@@ -100,9 +100,6 @@ def both_dashboards_show_the_same():
     theirs = {_searched(t["expression"]) if "expression" in t else (t["namespace"], t["metricName"]) for t in cloudwatch}
     if ours != theirs:
         yield f"the dashboard of watch.yaml and grafana.json differ in {sorted(ours ^ theirs, key=str)}"
-    marks = [mark for mark in grafana["annotations"]["list"] if mark.get("alarmNamePrefix") == "${prefix}-"]
-    if not all(alarm["AlarmName"]["Fn::Sub"].startswith("${Prefix}-") for alarm in of_type(WATCH, "AWS::CloudWatch::Alarm").values()) or len(marks) != 1:
-        yield "grafana.json does not mark when the alarms of watch.yaml go off"
     variables = {variable["name"] for variable in grafana["templating"]["list"]}
     used = set(re.findall(r"\$\{?(?!__|PROP)([a-z]\w*)", json.dumps(grafana["panels"])))
     if used != variables:

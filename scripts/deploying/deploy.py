@@ -230,6 +230,8 @@ class Deployment:
         else:
             tasks = core.outputs["TasksTableName"]
             same = {name: core.parameters[name] for name in ("AccountIndexName", "Metrics") if name in core.parameters}
+        # A dry run comes here before the core has what was said of it.
+        same |= {name: said.parameter[name] for name in ("AccountIndexName", "Metrics") if name in said.parameter}
         given = {
             "Prefix": said.prefix,
             "TasksTableName": tasks,
@@ -257,7 +259,7 @@ class Deployment:
         if said.workers == "ecs":
             stack.patience = ECS_PATIENCE_SECONDS
             now = stack.get()
-            if said.replace_busy and now and "ServiceArn" in now.outputs:
+            if said.replace_busy and not said.dry_run and now and "ServiceArn" in now.outputs:
                 stack.meanwhile = ecs.Service(self.account, now.outputs).make_way
         there = stack.ready(said.dry_run)
         given |= arch.of_workers(said.workers, said.arch, there, said.arch_said)

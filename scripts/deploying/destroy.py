@@ -64,7 +64,8 @@ class Destruction:
         for name, deployed in stacks.items():
             say(f"Deleting the stack {name}")
             if "ServiceArn" in deployed.outputs:
-                ecs.Service(self.account, deployed.outputs).send_home()
+                given = deployed.parameters
+                ecs.Service(self.account, deployed.outputs).send_home(int(given["MinWorkers"]), int(given["MaxWorkers"]))
             Stack(self.account, name).delete()
         if self.said.pool and self.said.pool != "default":
             say("Now run scripts/deploy, which tells the core that the pool has gone")

@@ -21,36 +21,50 @@ class Service:
         self.ecs, self.scaling = account.client("ecs"), account.client("application-autoscaling")
         self.cluster, self.name = outputs["ClusterName"], outputs["ServiceArn"].rpartition("/")[2]
 
-    def send_home(self) -> None:
+    def send_home(self, minimum: int, maximum: int) -> None:
         """Stops every worker, and waits until they have handed back what they ran. With their stack, the role goes by
-        which they do that, and a service that is deleted does not wait for them."""
-        gone = self.ecs.exceptions
+        which they do that, and a service that is deleted does not wait for them. If that comes to nothing, there may be
+        from `minimum` to `maximum` workers again, as before."""
         try:
+            found = self.ecs.describe_services(cluster=self.cluster, services=[self.name])["services"]
+            if not found or found[0]["status"] != "ACTIVE":
+                # An earlier run came so far.
+                return
             # Nothing brings new ones meanwhile.
-            self.scaling.register_scalable_target(
-                ServiceNamespace="ecs",
-                ResourceId=f"service/{self.cluster}/{self.name}",
-                ScalableDimension="ecs:service:DesiredCount",
-                MinCapacity=0,
-                MaxCapacity=0,
-            )
-            self.ecs.update_service(cluster=self.cluster, service=self.name, desiredCount=0)
-            staying = self._tasks("RUNNING")
-            self._stop(staying, "the deployment is destroyed")
-            if staying:
-                say(f"Waiting for {len(staying)} workers of {self.name} to hand back what they run")
-            waited = 0.0
-            # ECS lists those that have stopped for an hour.
-            while any(task["lastStatus"] != "STOPPED" for task in self._described(self._tasks("RUNNING") + self._tasks("STOPPED"))):
-                if waited > LEAVING_SECONDS:
-                    raise Trouble(f"workers of {self.name} are still there after {LEAVING_SECONDS} s\n  run this again: it waits for them")
-                time.sleep(PERIOD_SECONDS)
-                waited += PERIOD_SECONDS
-        except (gone.ServiceNotFoundException, gone.ServiceNotActiveException, gone.ClusterNotFoundException):
-            # An earlier run came so far.
+            self._scale(0, 0)
+            try:
+                self.ecs.update_service(cluster=self.cluster, service=self.name, desiredCount=0)
+                staying = self._tasks("RUNNING")
+                self._stop(staying, "the deployment is destroyed")
+                self._wait_for_all(len(staying))
+            except BaseException:
+                self._scale(minimum, maximum)
+                raise
+        except self.ecs.exceptions.ClusterNotFoundException:
             return
         except (boto.ClientError, boto.BotoCoreError) as error:
             raise of(error, f"stopping the workers of {self.name}") from error
+
+    def _wait_for_all(self, staying: int) -> None:
+        """Until none is left. ECS lists those that have stopped for an hour."""
+        if staying:
+            say(f"Waiting for {staying} workers of {self.name} to hand back what they run")
+        waited = 0.0
+        while any(task["lastStatus"] != "STOPPED" for task in self._described(self._tasks("RUNNING") + self._tasks("STOPPED"))):
+            if waited > LEAVING_SECONDS:
+                raise Trouble(f"workers of {self.name} are still there after {LEAVING_SECONDS} s\n  run this again: it stops them again")
+            time.sleep(PERIOD_SECONDS)
+            waited += PERIOD_SECONDS
+
+    def _scale(self, minimum: int, maximum: int) -> None:
+        """How many workers there may be."""
+        self.scaling.register_scalable_target(
+            ServiceNamespace="ecs",
+            ResourceId=f"service/{self.cluster}/{self.name}",
+            ScalableDimension="ecs:service:DesiredCount",
+            MinCapacity=minimum,
+            MaxCapacity=maximum,
+        )
 
     def make_way(self) -> None:
         """Stops workers of another version than the one that is being deployed, once one of that runs; also on the way

@@ -22,7 +22,8 @@ def tags_of(account: Account, bucket: str) -> dict[str, str] | None:
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
     except boto.ClientError as error:
         code = error.response["Error"]["Code"]
-        if code in ("NoSuchBucket", "404"):
+        # A long prefix makes a default name that no bucket can have.
+        if code in ("NoSuchBucket", "404", "InvalidBucketName"):
             return None
         if code == "NoSuchTagSet":
             return {}

@@ -6,8 +6,9 @@ from .account import Account
 from .stack import of_prefix
 from .trouble import Trouble
 
-# A CloudFormation parameter takes no more, and a Lambda's environment neither.
-MAX_BYTES = 3_000
+# A Lambda's environment takes 4,096 bytes, and everything else in it up to 1,400: with the longest prefix, and a
+# collector with its headers.
+MAX_BYTES = 2_600
 
 
 def entries(account: Account, prefix: str) -> dict[str, str]:

@@ -27,15 +27,22 @@ class Fleet:
         outputs = {"ClusterName": CLUSTER, "ServiceArn": f"arn:aws:ecs:us-east-1:1:service/{CLUSTER}/{NAME}"}
         self.service = ecs.Service(SimpleNamespace(client=self.clients.__getitem__), outputs)
 
-    def scaled_to_nothing(self):
+    def is_in_state(self, status: str):
+        self.ecs("describe_services", {"services": [{"status": status}]}, {"cluster": CLUSTER, "services": [NAME]})
+
+    def scaled(self, minimum: int, maximum: int):
         wanted = {
             "ServiceNamespace": "ecs",
             "ResourceId": "service/sl-default/sl-default-worker",
             "ScalableDimension": "ecs:service:DesiredCount",
-            "MinCapacity": 0,
-            "MaxCapacity": 0,
+            "MinCapacity": minimum,
+            "MaxCapacity": maximum,
         }
         self.stubs["application-autoscaling"].add_response("register_scalable_target", {}, wanted)
+
+    def scaled_to_nothing(self):
+        self.is_in_state("ACTIVE")
+        self.scaled(0, 0)
         self.ecs("update_service", {}, {"cluster": CLUSTER, "service": "sl-default-worker", "desiredCount": 0})
 
     def ecs(self, call: str, answer: dict, wanted: dict):
@@ -66,27 +73,30 @@ def test_workers_of_a_service_are_stopped_and_waited_for(bench):
     fleet.listed("RUNNING", [])
     fleet.listed("STOPPED", TASKS)
     fleet.described(TASKS, "STOPPED", "STOPPED")
-    fleet.service.send_home()
+    fleet.service.send_home(0, 10)
     fleet.is_done()
 
 
 def test_a_service_that_has_gone_already_is_no_failure(bench):
     fleet = Fleet(bench)
-    fleet.stubs["application-autoscaling"].add_response("register_scalable_target", {})
-    fleet.stubs["ecs"].add_client_error("update_service", "ServiceNotActiveException")
-    fleet.service.send_home()
+    fleet.is_in_state("INACTIVE")
+    fleet.service.send_home(0, 10)
     fleet.is_done()
 
 
-def test_workers_that_may_not_be_stopped_keep_their_stack(bench):
+def test_workers_that_cannot_be_stopped_may_be_as_many_as_before(bench):
     fleet = Fleet(bench)
-    fleet.stubs["application-autoscaling"].add_client_error("register_scalable_target", "AccessDeniedException")
+    fleet.is_in_state("ACTIVE")
+    fleet.scaled(0, 0)
+    fleet.stubs["ecs"].add_client_error("update_service", "AccessDeniedException")
+    fleet.scaled(2, 10)
     try:
-        fleet.service.send_home()
+        fleet.service.send_home(2, 10)
     except Trouble as trouble:
         assert "stopping the workers of sl-default-worker" in str(trouble), trouble
     else:
         raise AssertionError("a refusal was passed over")
+    fleet.is_done()
 
 
 def deployments(fleet, **running):

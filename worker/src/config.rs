@@ -134,7 +134,7 @@ pub struct Config {
     /// Where `/metrics`, `/healthz` and `/readyz` are served, such as `127.0.0.1:9464`. Default: nowhere.
     pub metrics_address: Option<String>,
     /// Seconds that polls may go unanswered while messages wait and slots are free, until it calls itself
-    /// unhealthy; 0 is for ever. Default 300.
+    /// unhealthy; after twice as many it ends, unless it runs a task. 0 is for ever. Default 300.
     pub watchdog_seconds: u64,
     /// The EC2 instance id or ECS task ARN that the worker runs in, by which events about that find it.
     /// Default: none.

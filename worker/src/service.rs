@@ -14,7 +14,8 @@ use crate::{Config, Worker, WorkerError};
 /// Runs a worker until SIGTERM or SIGINT; the second one stops running tasks at once.
 ///
 /// # Errors
-/// When the configuration or the environment cannot be used, or the first heartbeat cannot be written.
+/// When the configuration or the environment cannot be used, or the first heartbeat cannot be written; when it took
+/// nothing for long although tasks wait.
 pub async fn serve() -> Result<(), WorkerError> {
     logging::init(logging::LogFormat::Json, "info");
     let config = Config::load()?;
