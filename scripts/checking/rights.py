@@ -29,8 +29,6 @@ RESOURCES = (
 )
 # This action has no resource.
 ANYWHERE = ('"*"', ["ecr:GetAuthorizationToken"])
-
-
 # The policies of AWS's own that a role has, and whose they are.
 MANAGED = {
     ("workers-ecs", "TaskRole"): [{"Ref": "WorkerPolicyArn"}],

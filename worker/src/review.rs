@@ -42,7 +42,7 @@ impl Reviewer {
     pub async fn look(&self, only: Option<&[TaskId]>) -> Result<(), AwsError> {
         // Before the read: a record that was read cannot be older than the claim of what was in hand then.
         let held = self.running.held(only);
-        // A request at a time: a thousand records at once would be some megabytes that the worker never gives back.
+        // A request at a time: a thousand records at once are some megabytes for a moment.
         for held in held.chunks(READ_ITEMS) {
             let ids: Vec<_> = held.iter().map(|held| held.id.clone()).collect();
             let records = self.tasks.read(&ids).await?;
